@@ -1,0 +1,90 @@
+"""Piecewise constant step sizes: the paper's table, PyTorch's MultiStepLR, exact resume."""
+
+import io
+from bisect import bisect_right
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.optim.lr_scheduler import MultiStepLR
+
+from zoo.optim.schedules import PiecewiseConstant
+
+
+def make_optimizer(*rates):
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates or (1.0,)]
+    return torch.optim.SGD(groups, momentum=0.9)
+
+
+def rates_of(optimizer, scheduler, steps):
+    """The step sizes in use during each of `steps` epochs, one tuple for all groups."""
+    seen = []
+    for _ in range(steps):
+        seen.append(tuple(group["lr"] for group in optimizer.param_groups))
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def test_the_schedule_of_section_iii_b():
+    optimizer = make_optimizer(5e-4)
+    scheduler = PiecewiseConstant(optimizer, milestones=[2, 5, 8, 12], factors=[0.4, 0.2, 0.1, 0.02])
+    printed = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8
+    assert [rate for (rate,) in rates_of(optimizer, scheduler, 20)] == pytest.approx(printed, rel=1e-12)
+
+
+def test_equals_multi_step_where_factors_are_powers():
+    ours, theirs = make_optimizer(0.1, 0.03), make_optimizer(0.1, 0.03)
+    milestones = [3, 4, 9]
+    seen = rates_of(ours, PiecewiseConstant(ours, milestones, [0.1, 0.01, 0.001]), 12)
+    expected = rates_of(theirs, MultiStepLR(theirs, milestones, gamma=0.1), 12)
+    for a, b in zip(seen, expected, strict=True):
+        assert a == pytest.approx(b, rel=1e-12)
+
+
+def test_without_milestones_nothing_changes():
+    optimizer = make_optimizer(0.3)
+    assert set(rates_of(optimizer, PiecewiseConstant(optimizer, [], []), 5)) == {(0.3,)}
+
+
+@settings(deadline=None)
+@given(
+    table=st.dictionaries(st.integers(1, 30), st.floats(0, 10), max_size=5),
+    stop=st.integers(0, 30),
+)
+def test_resumes_exactly_anywhere(table, stop):
+    milestones, factors = sorted(table), [table[key] for key in sorted(table)]
+    expected = [factors[bisect_right(milestones, e) - 1] if e >= min(table, default=99) else 1.0 for e in range(32)]
+
+    first = make_optimizer(1.0)
+    scheduler = PiecewiseConstant(first, milestones, factors)
+    before = rates_of(first, scheduler, stop)
+    file = io.BytesIO()
+    torch.save({"optimizer": first.state_dict(), "scheduler": scheduler.state_dict()}, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+
+    second = make_optimizer(1.0)
+    resumed = PiecewiseConstant(second, milestones, factors)
+    second.load_state_dict(state["optimizer"])
+    resumed.load_state_dict(state["scheduler"])
+    assert [rate for (rate,) in before + rates_of(second, resumed, 32 - stop)] == expected
+
+
+@pytest.mark.parametrize(
+    ("milestones", "factors", "message"),
+    [
+        ([1, 2], [0.5], "one factor per milestone: got 2 milestones and 1 factors"),
+        ([2, 2], [0.5, 0.1], "rise strictly"),
+        ([3, 2], [0.5, 0.1], "rise strictly"),
+        ([0], [0.5], "from 1 or more"),
+        ([1.5], [0.5], "whole numbers"),
+        ([True], [0.5], "whole numbers"),
+        ([1], [-0.5], "at least 0"),
+        ([1], [float("nan")], "finite numbers"),
+    ],
+)
+def test_wrong_tables_are_refused(milestones, factors, message):
+    with pytest.raises(ValueError, match=message):
+        PiecewiseConstant(make_optimizer(), milestones, factors)

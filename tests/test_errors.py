@@ -1,0 +1,179 @@
+"""Every mistake gets one line that helps, an exit code, and leaves nothing behind; typed through the command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.cli import main
+from zoo.training.callbacks.checkpoints import LAST
+from zoo.training.start import prepare_run
+
+FAST = ["trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+
+
+def runs(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["model=lenet6"], "unknown model 'lenet6': did you mean lenet5"),
+        (["data=minst"], "unknown data 'minst': did you mean mnist"),
+        (["experiment=lenet_mnist"], "did you mean lenet5_mnist"),
+        (["model.name=lenet6"], "unknown model 'lenet6'"),
+        (["optimizer.lrate=1"], "unknown key 'optimizer.lrate': did you mean optimizer.lr?"),
+        (["+optimiser.lr=1"], "unknown key 'optimiser.lr': did you mean optimizer.lr?"),
+        (["optimizer._target_=os.system"], "_target_ 'os.system' is not allowed"),
+        (["+callbacks.x._target_=subprocess.Popen"], "is not allowed"),
+        (["+model._target_=torch.optim.SGD"], "model cannot hold a _target_"),
+        (["select=first"], "choose last or best"),
+        (["select=best"], "needs a validation split"),
+        (["seed=abc"], "seed='abc' is not possible: expected int"),
+        (["optimizer"], "expected key=value"),
+        (["--fast"], "no flag --fast"),
+        (["model=lenet5,lenet5_modern"], "put -m before it"),
+    ],
+)
+def test_mistakes_found_before_torch_is_imported(words, told, one_line_error, tmp_path):
+    assert told in one_line_error("train", *words)
+    assert runs(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["optimizer.lr=abc"], "optimizer.lr='abc' is not possible: expected"),
+        (["+trainer.max_epoch=3"], "unknown key trainer.max_epoch: did you mean trainer.max_epochs?"),
+        (["optimizer._target_=torch.optim.optimizer.torch.hub.load"], "does not exist"),
+        (["model=lenet5_modern", "model.num_classes=7"], "model.num_classes=7 contradicts the data"),
+        (["data=mnist", "data.dir=/nowhere"], "/nowhere"),
+        (["optimizer.lr=-1"], "cannot be built"),
+        (["data.batch_size=100000"], "data.batch_size=100000"),
+    ],
+)
+def test_mistakes_found_in_the_training_process_leave_no_folder(words, told, one_line_error, tmp_path):
+    assert told in one_line_error("train", *FAST, *words, code=1)
+    assert runs(tmp_path) == []
+
+
+def test_an_unknown_key_in_a_yaml_file_of_one_s_own(one_line_error, tmp_path):
+    folder = tmp_path / "own" / "optimizer"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("_target_: torch.optim.SGD\nlr: 0.1\nmomentun: 0.9\n")
+    told = one_line_error("train", *FAST, "--config-dir", str(folder.parent), "optimizer=mine", code=1)
+    assert "unknown key optimizer.momentun: did you mean optimizer.momentum?" in told
+    (folder / "worse.yaml").write_text("lr: [0.1\n")
+    assert "does not compose" in one_line_error("train", "--config-dir", str(folder.parent), "optimizer=worse")
+
+
+def test_missing_data_without_a_network(one_line_error, monkeypatch):
+    monkeypatch.setenv("ZOO_MIRROR", "http://127.0.0.1:9/nothing")
+    told = one_line_error("train", *FAST, "data=mnist", code=1)
+    assert "train-images-idx3-ubyte" in told
+    assert "sha256" in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(one_line_error):
+    assert "use trainer=cpu" in one_line_error("train", *FAST, "trainer=gpu", code=1)
+
+
+def test_model_and_data_that_do_not_fit(one_line_error, tmp_path, monkeypatch):
+    module = tmp_path / "colourful.py"
+    module.write_text(
+        "from zoo.models.registry import register_model\n"
+        "from torch import nn\n"
+        "@register_model(task='image_classification', paper='own', fits=lambda spec: 'colour images only')\n"
+        "def colourful() -> nn.Module:\n    return nn.Identity()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    told = one_line_error("train", *FAST, "imports=[colourful]", "model.name=colourful", "~model.loss", "~model.j", code=1)
+    assert "colourful takes colour images only, the data is 1x28x28 images of 10 classes" in told
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_runs_folder_that_cannot_be_written_by_permission(one_line_error, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "choose another with runs_dir=" in one_line_error("train", f"runs_dir={locked}")
+
+
+def test_a_runs_folder_that_cannot_be_made(one_line_error, tmp_path):
+    (tmp_path / "file").touch()
+    assert "choose another with runs_dir=" in one_line_error("train", f"runs_dir={tmp_path / 'file' / 'runs'}")
+
+
+def test_nan_stops_within_a_step_and_names_the_last_good_checkpoint(one_line_error, tmp_path):
+    words = ["trainer=cpu", "logger=none", "optimizer.lr=1e12", "checkpoint.every_minutes=0", "-q"]
+    told = one_line_error("train", *words, code=1)
+    assert "at step" in told
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert str(run / "checkpoints") in told or "no checkpoint yet" in told
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("finished")
+    assert main(["train", "-q", *FAST, f"runs_dir={root}"]) == 0
+    return next(root.glob("*/*"))
+
+
+def test_resuming_what_cannot_be_resumed(finished, one_line_error, tmp_path):
+    assert "no such folder" in one_line_error("train", "resume=nowhere")
+    assert "holds no config.yaml" in one_line_error("train", f"resume={tmp_path}")
+    assert "is finished: start a new run" in one_line_error("train", f"resume={finished}")
+
+
+def test_only_trainer_and_logger_change_in_a_resumed_run(one_line_error):
+    run = prepare_run(FAST)
+    assert "optimizer.lr=1 cannot change" in one_line_error("train", f"resume={run.path}", "optimizer.lr=1")
+    assert "cannot change" in one_line_error("train", f"resume={run.path}", "data=mnist")
+
+
+def test_the_checkpoint_of_another_model(finished, one_line_error):
+    run = prepare_run([*FAST, "model=lenet5_modern"])
+    run.checkpoints.mkdir()
+    (run.checkpoints / LAST).write_bytes((finished / "checkpoints" / LAST).read_bytes())
+    assert "belongs to lenet5, this run trains lenet5_modern" in one_line_error("train", f"resume={run.path}", code=1)
+
+
+def test_a_damaged_data_file(one_line_error, tmp_path):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"not an IDX file")
+    told = one_line_error("train", *FAST, "data=mnist", f"data.dir={tmp_path / 'data'}", code=1)
+    assert "train-images-idx3-ubyte" in told
+
+
+def test_commands_and_their_arguments(one_line_error):
+    assert "did you mean zoo train?" in one_line_error("trian")
+    assert "invalid choice" in one_line_error("list", "modles")
+    assert "no models match" in one_line_error("list", "models", "resent*")
+    assert "did you mean lenet5" in one_line_error("info", "lenet")
+    assert "lenet5-mnsit" in one_line_error("evaluate", "lenet5-mnsit")
+    assert "nothing-such" in one_line_error("predict", "nothing-such", "digit.png")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "model=lenet6"], ["train", "trainer=cpu", "optimizer.lr=abc"], ["info", "lenet"]]
+)
+def test_as_real_processes(words):
+    ended = subprocess.run([sys.executable, "-m", "zoo", *words], capture_output=True, text=True, timeout=120)
+    assert ended.returncode in (1, 2)
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert ended.stderr.startswith("zoo: ")
+    assert "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    environment = os.environ | {"ZOO_DEBUG": "1"}
+    command = [sys.executable, "-m", "zoo", "train", "model=lenet6"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert ended.returncode != 0
+    assert "Traceback" in ended.stderr

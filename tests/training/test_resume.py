@@ -1,0 +1,182 @@
+"""Killed is not lost: a run killed at any moment and resumed ends as one that was not, bit for bit."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zoo.cli import main
+from zoo.training.callbacks.checkpoints import LAST, PREVIOUS
+from zoo.training.run_folder import RunFolder
+from zoo.training.start import prepare_run, training_command
+
+TIMING = {"samples_per_s", "elapsed_s"}
+
+# Momentum, a schedule, augmentation and a validation split: everything that has a state.
+WORDS = [
+    "model=lenet5", "data=digits", "data.validation=200", "select=best", "trainer=cpu", "trainer.max_epochs=3",
+    "data.augment={affine: {degrees: 10, translate: [0.1, 0.1]}}", "trainer.log_every_n_steps=7", "logger=none",
+    "optimizer=sgd_lecun1998", "checkpoint.every_minutes=0.001",
+]  # fmt: skip
+
+
+def rows(run: RunFolder) -> list[dict[str, str]]:
+    with run.metrics.open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in TIMING} for row in csv.DictReader(file)]
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(run.release / "model.safetensors")
+
+
+def assert_same(run: RunFolder, reference: RunFolder) -> None:
+    assert rows(run) == rows(reference)
+    ours, theirs = weights(run), weights(reference)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert run.read_summary()["headline"] == reference.read_summary()["headline"]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> RunFolder:
+    root = tmp_path_factory.mktemp("reference")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        assert main(["train", "-q", f"runs_dir={root}", *WORDS]) == 0
+    return RunFolder(next(root.glob("*/*")))
+
+
+class Victim:
+    """A training process that will be hit by a signal."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.run = prepare_run([*words, "trainer.enable_progress_bar=false"])
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(training_command(self.run), stderr=subprocess.PIPE, text=True)
+
+    def wait_for(self, moment) -> None:
+        deadline = time.monotonic() + 60
+        while not moment() and self.process.poll() is None:
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.002)
+
+    def hit(self, number: int) -> tuple[int, str]:
+        self.process.send_signal(number)
+        error = self.process.communicate(timeout=60)[1]
+        return self.process.returncode, error
+
+    def epochs(self) -> int:
+        return sum(row["row"] == "epoch" for row in rows(self.run)) if self.run.metrics.exists() else 0
+
+
+def in_mid_epoch(victim: Victim) -> bool:
+    return victim.epochs() == 1 and rows(victim.run)[-1]["row"] == "step"
+
+
+def at_the_edge(victim: Victim) -> bool:
+    return victim.epochs() == 2
+
+
+@pytest.mark.parametrize("moment", [in_mid_epoch, at_the_edge])
+def test_sigkill_then_resume_is_exact(moment, reference: RunFolder):
+    victim = Victim(WORDS)
+    victim.start()
+    victim.wait_for(lambda: moment(victim))
+    assert victim.hit(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not victim.run.summary.exists()
+    assert main(["train", f"resume={victim.run.path}"]) == 0
+    assert_same(victim.run, reference)
+
+
+@pytest.mark.slow
+def test_sigkill_at_ten_random_moments_is_exact(reference: RunFolder):
+    random_moment = random.Random(2024)
+    for _ in range(10):
+        victim = Victim(WORDS)
+        while not victim.run.finished:
+            victim.start()
+            victim.wait_for(lambda victim=victim: victim.run.started)
+            time.sleep(random_moment.uniform(0, 3))
+            victim.hit(signal.SIGKILL)
+        assert_same(victim.run, reference)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: int, reference: RunFolder):
+    victim = Victim([*WORDS[:-1], "checkpoint.every_minutes=60"])
+    victim.start()
+    victim.wait_for(lambda: in_mid_epoch(victim))
+    returned, error = victim.hit(number)
+    assert returned == code
+    assert f"zoo train resume={victim.run.path}" in error
+    assert victim.run.read_summary() == {"status": "interrupted", "error": None}
+    assert torch.load(victim.run.checkpoints / LAST, weights_only=True)["epoch"] == 1
+    assert main(["train", f"resume={victim.run.path}"]) == 0
+    assert_same(victim.run, reference)
+
+
+def test_a_truncated_checkpoint_is_told_and_the_one_before_is_used(reference: RunFolder, capfd):
+    victim = Victim(WORDS)
+    victim.start()
+    victim.wait_for(lambda: in_mid_epoch(victim) and (victim.run.checkpoints / PREVIOUS).exists())
+    victim.hit(signal.SIGKILL)
+    last = victim.run.checkpoints / LAST
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2] if last.exists() else b"")
+    assert main(["train", f"resume={victim.run.path}"]) == 0
+    assert f"{last} is damaged; going on from {PREVIOUS}" in capfd.readouterr().err
+    assert_same(victim.run, reference)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFolder):
+    victim = Victim(WORDS)
+    victim.start()
+    victim.wait_for(victim.run.environment.exists)
+    victim.hit(signal.SIGKILL)
+    for checkpoint in victim.run.checkpoints.glob("*"):
+        checkpoint.unlink()
+    assert main(["train", f"resume={victim.run.path}"]) == 0
+    assert_same(victim.run, reference)
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one_s_checkpoint():
+    victim = Victim([*WORDS, "trainer.max_epochs=1", "select=last"])
+    victim.start()
+    victim.wait_for(lambda: victim.epochs() == 1)
+    victim.hit(signal.SIGKILL)
+    victim.run.summary.unlink(missing_ok=True)
+    assert main(["train", f"resume={victim.run.path}", "trainer.max_epochs=2"]) == 0
+    assert [row["epoch"] for row in rows(victim.run) if row["row"] == "epoch"] == ["0", "1"]
+
+
+def test_disk_full_leaves_the_old_checkpoint(reference: RunFolder):
+    victim = Victim(WORDS)
+    victim.start()
+    victim.wait_for(lambda: in_mid_epoch(victim))
+    victim.hit(signal.SIGKILL)
+    before = torch.load(victim.run.checkpoints / LAST, weights_only=True)["global_step"]
+    limit = max(path.stat().st_size for path in victim.run.checkpoints.glob("*.ckpt")) // 2
+    # A limit on the size of files stands in for a full disk: both make the write fail in the middle.
+    program = (
+        "import resource, sys; from zoo.training.run import main;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [training_command(victim.run)[0], "-c", program, str(victim.run.path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
+    assert ended.returncode == 1
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "cannot write" in ended.stderr
+    assert "the last good checkpoint is" in ended.stderr
+    assert torch.load(victim.run.checkpoints / LAST, weights_only=True)["global_step"] == before
+    assert not list(Path(victim.run.checkpoints).glob(".*"))
+    assert main(["train", f"resume={victim.run.path}"]) == 0
+    assert_same(victim.run, reference)

@@ -1,0 +1,178 @@
+"""The `zoo` command: thin verbs over the floors below. Nothing here imports torch before a verb needs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from zoo.errors import ZooError, nearest
+
+HELP = """\
+zoo: landmark deep-learning papers, one command away
+
+  zoo train [model=NAME] [data=NAME] [experiment=NAME] [key=value …]   train, test, write a run folder
+  zoo evaluate RUN|RELEASE [key=value …]                                measure released weights again
+  zoo predict RUN|RELEASE INPUT…                                        use a model on files of your own
+  zoo list models|data|experiments|pretrained [PATTERN]                 what there is
+  zoo info NAME                                                         a model, dataset, experiment or release in full
+  zoo --version
+
+Examples:
+  zoo train                                        LeNet-5 on real digits, no download, under a minute
+  zoo train experiment=lenet5_mnist seed=2         the paper's protocol, with the paper's number beside ours
+  zoo train model=lenet5_modern data=mnist optimizer.lr=0.002 trainer.max_epochs=5
+  zoo train -m model=lenet5,lenet5_modern seed=1,2,3      a sweep: all six runs, ranked; typed again it goes on
+  zoo train resume=runs/lenet5_digits/…            go on exactly where a killed run stopped
+  zoo predict lenet5-mnist digit.png
+  python -c 'import zoo; model = zoo.load_pretrained("lenet5-mnist")'
+
+Flags of `zoo train`:
+  -m, --multirun      run every combination of comma-separated values
+  -q, --quiet         no progress, one line at the end
+  --config-dir DIR    config files of your own, beside the shipped ones
+  --cfg job, --info, --hydra-help                  passed on to Hydra
+
+`zoo info lenet5` explains every config key. ZOO_DEBUG=1 shows tracebacks."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours: one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ZooError(f"{self.prog}: {message}; `zoo --help` shows examples")
+
+
+def _train(arguments: list[str], become: bool) -> int:
+    if any(word in ("--cfg", "-c", "--info", "--hydra-help", "--resolve") for word in arguments):
+        from zoo.training.hydra_main import train_with_hydra
+
+        return train_with_hydra(arguments)
+    parser = _Parser(prog="zoo train", add_help=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("--config-dir", type=Path, action="append", default=[])
+    flags, overrides = parser.parse_known_intermixed_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("-")]:
+        raise ZooError(f"zoo train has no flag {unknown[0]}; `zoo --help` shows its flags")
+    if flags.quiet:
+        overrides.append("trainer.enable_progress_bar=false")
+
+    from zoo.training.start import prepare_run, replace_process, train_in_subprocess
+
+    if flags.multirun:
+        from zoo.training.sweep import sweep
+
+        return sweep(overrides, flags.config_dir)
+    run = prepare_run(overrides, flags.config_dir)
+    if become:
+        replace_process(run)
+    return train_in_subprocess(run)
+
+
+def _evaluate(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo evaluate", add_help=False)
+    parser.add_argument("release", metavar="RUN|RELEASE")
+    parser.add_argument("--config-dir", type=Path, action="append", default=[])
+    flags, overrides = parser.parse_known_intermixed_args(arguments)
+
+    from zoo.training.evaluate import evaluate
+
+    evaluate(flags.release, overrides, flags.config_dir)
+    return 0
+
+
+def _list(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo list", add_help=False)
+    parser.add_argument("kind", choices=["models", "data", "experiments", "pretrained"])
+    parser.add_argument("pattern", nargs="?", default="*")
+    flags = parser.parse_args(arguments)
+
+    from zoo.training.listing import print_listing
+
+    print_listing(flags.kind, flags.pattern)
+    return 0
+
+
+def _info(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo info", add_help=False)
+    parser.add_argument("name")
+    flags = parser.parse_args(arguments)
+
+    from zoo.training.information import print_information
+
+    print_information(flags.name)
+    return 0
+
+
+def _predict(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo predict", add_help=False)
+    parser.add_argument("release", metavar="RUN|RELEASE")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    flags = parser.parse_args(arguments)
+
+    from zoo.pretrained.pipelines import pipeline
+
+    predict = pipeline(flags.release)
+    for name in flags.inputs:
+        print(f"{name}: {predict(name)}")
+    return 0
+
+
+VERBS: dict[str, Callable[[list[str], bool], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "list": _list,
+    "info": _info,
+}
+
+
+def _dispatch(arguments: list[str], become: bool) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if arguments[0] == "--version":
+        from zoo import __version__
+
+        print(f"landmark-zoo {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        close = nearest(verb, VERBS, 1)
+        raise ZooError(f"no command {verb!r}: " + (f"did you mean zoo {close[0]}?" if close else "see `zoo --help`."))
+    if any(word in ("-h", "--help") for word in rest):
+        print(HELP)
+        return 0
+    return VERBS[verb](rest, become)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after `zoo`. By default those of the command line: then `zoo train` becomes the training
+            process itself; with words given it trains in a process of its own and returns.
+
+    Returns:
+        0, or what went wrong: 1 an error while running, 2 a mistake in what was typed, 130 Ctrl-C, 143 SIGTERM.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv), become=argv is None)
+    except ZooError as error:
+        if os.environ.get("ZOO_DEBUG") == "1":
+            raise
+        print(f"zoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zoo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `zoo list models | head` closes our output early; that is no error.
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Loaders of images that live in memory: batches are cut out of one tensor, without worker processes."""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from zoo.data.augmentation import Augmentation, normalise, unit_pixels
+from zoo.errors import ZooError
+
+Batch = tuple[Tensor, Tensor]
+
+
+def seeded_generator(*numbers: int | str) -> torch.Generator:
+    """Returns a CPU generator whose stream depends on all of the numbers and on nothing else."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _check_rank(rank: int, world: int) -> None:
+    if not 0 <= rank < world:
+        raise ZooError(f"rank {rank} of {world} processes is not possible: expected a rank in 0..{world - 1}")
+
+
+class ImageStore:
+    """Images and labels of one or more splits on one device, handed out as normalised batches.
+
+    Args:
+        images: `(N, C, H, W)`, uint8.
+        labels: `(N,)`, int64, on the same device.
+        mean: One number per channel, subtracted from pixels in 0..1.
+        std: One number above 0 per channel, divides them.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, mean: list[float], std: list[float]) -> None:
+        self.images, self.labels = images, labels
+        self.mean = torch.tensor(mean, device=images.device).view(-1, 1, 1)
+        self.std = torch.tensor(std, device=images.device).view(-1, 1, 1)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Returns the images at `indices` `(B,)` as float32 pixels in 0..1."""
+        return unit_pixels(self.images.index_select(0, indices))
+
+    def batch(self, pixels: Tensor, indices: Tensor) -> Batch:
+        """Normalises pixels in place and puts the labels at `indices` beside them."""
+        return normalise(pixels, self.mean, self.std), self.labels.index_select(0, indices)
+
+
+class TrainingImageLoader:
+    """Shuffled, augmented batches that can be continued from any position.
+
+    An epoch's order is drawn from (seed, epoch), a batch's augmentation from (seed, epoch, number of the batch):
+    a loader that is moved to a position yields what any other would have yielded there, and the global generator
+    plays no part. With several ranks, each takes every `world`-th sample of the same global batch.
+
+    The position moves on *before* a batch is handed out, past the epoch's edge before the last one: who stops asking
+    after the last batch, as Lightning does, still finds the next epoch. A pass that begins within an epoch, because
+    the last one was left early or the position was restored, goes on into the next and is as long as any other; so
+    a limit on the batches of a pass makes all passes alike, and in the end every sample still comes equally often.
+
+    Args:
+        store: Where the images are.
+        indices: Which of them to train on, `(N,)`.
+        batch_size: Samples over all ranks.
+        seed: Of order and augmentation.
+        augmentation: What happens to the images.
+        rank: This process.
+        world: How many processes share each batch.
+
+    Raises:
+        ZooError: The batch is larger than the data, or `world` does not divide it.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        indices: Tensor,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        _check_rank(rank, world)
+        if not 1 <= batch_size <= len(indices):
+            raise ZooError(f"data.batch_size={batch_size} is not possible: expected 1..{len(indices)} training images")
+        if batch_size % world:
+            raise ZooError(
+                f"data.batch_size={batch_size} cannot be shared by {world} processes: take a multiple of {world}"
+            )
+        self.batch_size = batch_size
+        self._store, self._indices, self._augmentation = store, indices.cpu(), augmentation
+        self._seed, self._rank, self._world = seed, rank, world
+        self._epoch, self._batch = 0, 0
+        full, rest = divmod(len(indices), batch_size)
+        # A last batch that would leave a rank with nothing to do is dropped.
+        self._length = full + (rest >= world)
+
+    def __len__(self) -> int:
+        """Returns the number of batches in an epoch, the same on every rank."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields `len(self)` times `(images (B, C, H, W) float32, labels (B,) int64)`, from the position on."""
+        order_of, order = -1, torch.empty(0)
+        for _ in range(self._length):
+            epoch, number = self._epoch, self._batch
+            if order_of != epoch:
+                order_of, order = epoch, self._order(epoch)
+            batch = self._make(order, epoch, number)
+            self._epoch, self._batch = (epoch, number + 1) if number + 1 < self._length else (epoch + 1, 0)
+            yield batch
+
+    def _order(self, epoch: int) -> Tensor:
+        """Draws an epoch's order: `(N,)` positions in the store, on its device."""
+        shuffled = torch.randperm(len(self._indices), generator=seeded_generator("order", self._seed, epoch))
+        return self._indices[shuffled].to(self._store.images.device)
+
+    def _make(self, order: Tensor, epoch: int, number: int) -> Batch:
+        whole = order[number * self.batch_size : (number + 1) * self.batch_size]
+        chosen = whole[self._rank :: self._world]
+        pixels = self._store.pixels(chosen)
+        if self._augmentation:
+            # Drawn for the whole global batch: however many processes share it, each image is changed alike.
+            generator = seeded_generator("augmentation", self._seed, epoch, number)
+            draws = self._augmentation.draw(len(whole), pixels.shape[2], pixels.shape[3], generator)
+            pixels = self._augmentation.apply(pixels, draws.share(self._rank, self._world))
+        return self._store.batch(pixels, chosen)
+
+    def state_dict(self) -> dict[str, int]:
+        """Returns the position of the next batch."""
+        return {"epoch": self._epoch, "batch": self._batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Moves to a position that `state_dict` returned.
+
+        Raises:
+            ZooError: The position lies beyond an epoch of this data.
+        """
+        epoch, batch = int(state_dict["epoch"]), int(state_dict["batch"])
+        if epoch < 0 or not 0 <= batch < self._length:
+            raise ZooError(
+                f"the stored position (epoch {epoch}, batch {batch}) is not in epochs of {self._length} batches: "
+                "resume with the data and the batch size that the run began with"
+            )
+        self._epoch, self._batch = epoch, batch
+
+
+class EvaluationImageLoader:
+    """Batches in a fixed order, unchanged by augmentation; every sample comes once, at exactly one rank.
+
+    Args:
+        store: Where the images are.
+        indices: Which of them to evaluate, `(N,)`.
+        batch_size: Samples of a batch on this rank.
+        rank: This process.
+        world: How many processes share the samples.
+    """
+
+    def __init__(self, store: ImageStore, indices: Tensor, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        _check_rank(rank, world)
+        self.batch_size = batch_size
+        self._store = store
+        self._indices = indices[rank::world].to(store.images.device)
+
+    def __len__(self) -> int:
+        """Returns the number of batches of this rank."""
+        return -(-len(self._indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields `(images (B, C, H, W) float32, labels (B,) int64)`."""
+        for start in range(0, len(self._indices), self.batch_size):
+            chosen = self._indices[start : start + self.batch_size]
+            yield self._store.batch(self._store.pixels(chosen), chosen)

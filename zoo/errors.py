@@ -1,0 +1,30 @@
+"""Errors a user can act on: one line that says what is wrong, what was expected and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ZooError(Exception):
+    """A mistake or a condition outside the program, told in one line and shown without a traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Returns up to `count` of the `known` names that look most like `name`, best first."""
+    return get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
+    """Builds the error for a name that is in no list: the nearest names, or all of them.
+
+    Args:
+        kind: What the name should have named, e.g. `"model"`.
+        name: The name that was given.
+        known: All names that exist.
+    """
+    known = sorted(known)
+    close = nearest(name, known)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known) or 'none'}."
+    return ZooError(f"unknown {kind} {name!r}: {hint}")

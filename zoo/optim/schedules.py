@@ -1,0 +1,49 @@
+"""Step-size schedules that papers print as tables."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class PiecewiseConstant(LRScheduler):
+    """Multiplies the first step size by `factors[k]` from epoch `milestones[k]` on, by 1 before the first.
+
+    A schedule such as "0.0005 for two passes, 0.0002 for three, 0.0001 thereafter" is `lr=0.0005` with
+    `milestones=[2, 5], factors=[0.4, 0.2]`. Where the scheduler steps once per update, milestones count updates.
+
+    Args:
+        optimizer: Its step sizes at construction are the first ones.
+        milestones: Rising whole numbers, the first at least 1.
+        factors: As many numbers of at least 0, each relative to the first step size.
+        last_epoch: As in every scheduler of PyTorch: -1 starts anew.
+
+    Raises:
+        ValueError: The lists differ in length, milestones do not rise from 1 or more, or a factor is below 0.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Sequence[int], factors: Sequence[float], last_epoch: int = -1
+    ) -> None:
+        # Plain lists: the state goes into checkpoints that are read with weights_only=True.
+        self.milestones = list(milestones)
+        self.factors = list(factors)
+        if len(self.milestones) != len(self.factors):
+            raise ValueError(
+                f"one factor per milestone: got {len(self.milestones)} milestones and {len(self.factors)} factors"
+            )
+        if any(type(milestone) is not int for milestone in self.milestones):
+            raise ValueError(f"milestones are whole numbers, got {self.milestones}")
+        if any(late <= early for early, late in zip([0, *self.milestones], self.milestones, strict=False)):
+            raise ValueError(f"milestones rise strictly from 1 or more, got {self.milestones}")
+        if not all(0 <= factor < float("inf") for factor in self.factors):
+            raise ValueError(f"factors are finite numbers of at least 0, got {self.factors}")
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Returns the step size of each parameter group at `last_epoch`."""
+        reached = bisect_right(self.milestones, self.last_epoch)
+        factor = self.factors[reached - 1] if reached else 1.0
+        return [base * factor for base in self.base_lrs]

@@ -1,0 +1,83 @@
+"""Putting a run's release among the shipped ones, small enough for git."""
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.locations import shipped
+from zoo.models.catalog import MODELS
+from zoo.pretrained.hub import find_release, folder_bytes
+from zoo.pretrained.release import load_release, save_release
+
+LARGEST_RELEASE = 12_000_000  # bytes
+LARGEST_TOGETHER = 40_000_000
+
+Measure = Callable[[Path], Mapping[str, float]]
+
+
+def _checked_name(name: str | None, card: Mapping[str, Any]) -> str:
+    """Returns the name to publish under.
+
+    Raises:
+        ZooError: There is none, it cannot be a folder's name, or a model has it.
+    """
+    name = name or card.get("release")
+    if not name:
+        raise ZooError("this run's config names no release: give it a name with --name NAME, such as lenet5-mnist")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        raise ZooError(f"{name!r} cannot name a release: expected small letters, digits, _ . - such as lenet5-mnist")
+    if name in MODELS:
+        raise ZooError(f"{name!r} is a model: name its release after the data too, such as {name}-mnist")
+    return name
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > LARGEST_RELEASE:
+        raise ZooError(f"{name} takes {size / 1e6:.1f} MB, more than {LARGEST_RELEASE / 1e6:.0f} MB: too large for git")
+    others = [card.parent for card in shipped("pretrained").glob("*/card.json") if card.parent.name != name]
+    together = size + sum(folder_bytes(other) for other in others)
+    if together > LARGEST_TOGETHER:
+        raise ZooError(
+            f"with {name} ({size / 1e6:.1f} MB) all releases take {together / 1e6:.1f} MB, more than "
+            f"{LARGEST_TOGETHER / 1e6:.0f} MB: remove one from {shipped('pretrained')} first"
+        )
+
+
+def _headline_changes(before: Path, after: Path, metric: str, measure: Measure) -> bool:
+    return not math.isclose(measure(before)[metric], measure(after)[metric], rel_tol=1e-6, abs_tol=1e-9)
+
+
+def publish(run: Path | str, name: str | None = None, dtype: str = "float16", measure: Measure | None = None) -> Path:
+    """Copies a run's release to the shipped ones.
+
+    Args:
+        run: A finished run's folder, or a release's.
+        name: What to call it; by default what the run's config says under `release`.
+        dtype: How weights are stored, `"float16"` or `"float32"`.
+        measure: Returns the metrics of a release folder. With it, float16 gives way to float32 where rounding the
+            weights would change the headline.
+
+    Returns:
+        The folder of the published release.
+
+    Raises:
+        ZooError: The run has no release, the name is none, or it would take too much room.
+    """
+    source = find_release(run)
+    model, card = load_release(source)
+    name = _checked_name(name, card)
+
+    def save(folder: Path, dtype: str) -> Path:
+        return save_release(folder, model, card["model"], card["arguments"], {**card, "name": name}, dtype)
+
+    with tempfile.TemporaryDirectory() as aside:
+        staged = save(Path(aside) / name, dtype)
+        if measure and dtype == "float16" and _headline_changes(source, staged, card["headline"]["metric"], measure):
+            dtype = "float32"
+            staged = save(staged, dtype)
+        _check_size(name, folder_bytes(staged))
+    return save(shipped("pretrained") / name, dtype)

@@ -1,0 +1,156 @@
+"""A release: trained weights in a folder that anyone may load, because loading it runs no code.
+
+The model is built from its registered name and checked arguments; the weights are safetensors, checked against the
+model and against the card's sha256 before they are used.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import ZooError
+from zoo.models.registry import create_model
+from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_json
+from zoo.pretrained.folders import write_folder
+from zoo.pretrained.weights import encode_weights, read_weights
+
+__all__ = ["RELEASE_FORMAT", "load_release", "read_card", "save_release"]
+
+
+@contextmanager
+def _ordinary_settings() -> Iterator[None]:
+    """Builds models on the CPU in float32, and leaves the caller's random numbers as they were."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        return create_model(name, **arguments)
+    except ZooError:
+        raise
+    # The arguments come from a file: whatever a constructor makes of them is that file's fault.
+    except Exception as error:
+        raise ZooError(f"{name} cannot be built with {dict(arguments)}: {error}") from error
+
+
+def _expected_state(name: str, arguments: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """Returns the state dict of a model of that name, without memory for it where its constructor allows."""
+    try:
+        with torch.device("meta"):
+            return _build(name, arguments).state_dict()
+    except ZooError:
+        # Some constructors look at the numbers they draw, which the meta device does not have.
+        return _build(name, arguments).state_dict()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def save_release(
+    folder: Path | str,
+    model: nn.Module,
+    name: str,
+    arguments: Mapping[str, Any],
+    card: Mapping[str, Any],
+    dtype: str = "float32",
+) -> Path:
+    """Writes a release, replacing the one that stands there; a reader sees the old one or the new one.
+
+    Args:
+        folder: Where; its parents are made.
+        model: Whose weights; on any device.
+        name: The model's registered name.
+        arguments: Keywords that `create_model` needs to build the same model again; plain JSON.
+        card: What is known about the weights, plain JSON: at least `task`. Format, model, arguments, dtype, sha256 and
+            the number of trained parameters are filled in.
+        dtype: How floats are stored, `"float32"` or `"float16"`; they are loaded as float32 either way.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ZooError: The name and arguments do not build this model, the weights do not fit the dtype, the card is not
+            plain JSON, or the folder cannot be written or holds something else.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ZooError(f"{folder} is a file: a release is a folder; choose another place")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).exists():
+        raise ZooError(f"{folder} holds something else than a release and is left alone; choose another place")
+    state = model.state_dict()
+    weights = encode_weights(state, dtype)
+    with _ordinary_settings():
+        expected = _expected_state(name, arguments)
+    if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in expected.items()}:
+        raise ZooError(f"{name} with arguments {dict(arguments)} is not the model that was to be saved")
+    try:
+        built_from = _json({"format": RELEASE_FORMAT, "name": name, "arguments": dict(arguments)})
+        described = {
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            **card,
+            "format": RELEASE_FORMAT,
+            "model": name,
+            "arguments": dict(arguments),
+            "dtype": dtype,
+            "sha256": {file: hashlib.sha256(content).hexdigest() for file, content in
+                       ((WEIGHTS, weights), (MODEL, built_from))},
+        }  # fmt: skip
+        files = {WEIGHTS: weights, MODEL: built_from, CARD: _json(described)}
+    except (TypeError, ValueError) as error:
+        raise ZooError(f"the card and the arguments of a release are plain JSON: {error}") from error
+    try:
+        write_folder(folder, files)
+    except OSError as error:
+        raise ZooError(f"cannot write the release {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def load_release(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+    """Loads a release. Nothing in it is executed, and nothing large is allocated before all of it is checked.
+
+    Args:
+        folder: A release folder; `zoo.pretrained.hub.find_release` finds it by name.
+
+    Returns:
+        The model, on the CPU in evaluation mode, floats in float32; and its card.
+
+    Raises:
+        ZooError: The folder is no release, or one that is damaged, truncated, of a newer format, or for a model that
+            this zoo does not have.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    recipe, content = read_json(folder / MODEL)
+    if hashlib.sha256(content).hexdigest() != card["sha256"][MODEL]:
+        raise ZooError(f"{folder / MODEL} is damaged: its sha256 is not the one in {CARD}; get the release anew")
+    name, arguments = recipe.get("name"), recipe.get("arguments")
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ZooError(f"{folder / MODEL} names no model and arguments: not written by the zoo")
+    if (name, arguments) != (card["model"], card["arguments"]):
+        raise ZooError(f"{folder}: {MODEL} and {CARD} tell of different models; get the release anew")
+    with _ordinary_settings():
+        try:
+            expected = _expected_state(name, arguments)
+            weights = read_weights(folder / WEIGHTS, expected, card["sha256"][WEIGHTS])
+            model = _build(name, arguments)
+        except ZooError as error:
+            if str(folder) in str(error):
+                raise
+            raise ZooError(
+                f"{folder}: {error} (a model of your own: import the file that registers it first)"
+            ) from error
+    model.load_state_dict(weights)
+    return model.eval(), card

@@ -1,0 +1,56 @@
+"""Learning curves drawn from a run's metrics.csv."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+COLOURS = {"train": "#0072B2", "val": "#009E73", "test": "#D55E00"}
+
+
+def epoch_curves(metrics_file: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Reads the metrics measured once an epoch: name -> (epochs counted from 1, values)."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    with metrics_file.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row.get("row") != "epoch":
+                continue
+            for name, text in row.items():
+                if text and "/" in name:
+                    epochs, values = found.setdefault(name, ([], []))
+                    epochs.append(int(row["epoch"]) + 1)
+                    values.append(float(text))
+    return found
+
+
+def curves(metrics_file: Path, metrics: Sequence[str], labels: Mapping[str, str]) -> Figure | None:
+    """Draws one panel per metric with a line for each split; None when no epoch was completed.
+
+    Args:
+        metrics_file: The run's metrics.csv.
+        metrics: Names without the split, e.g. `["error", "loss"]`.
+        labels: Text for each vertical axis, with its unit.
+    """
+    found = epoch_curves(metrics_file)
+    drawn = [metric for metric in metrics if any(name.endswith(f"/{metric}") for name in found)]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(5.2 * len(drawn), 3.8), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        for split, colour in COLOURS.items():
+            if f"{split}/{metric}" in found:
+                epochs, values = found[f"{split}/{metric}"]
+                label = f"{split}, last {values[-1]:.3g}"
+                axes.plot(epochs, values, color=colour, label=label, marker="o", markersize=3)
+        axes.set(xlabel="epoch", ylabel=labels[metric], title=metric)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return figure

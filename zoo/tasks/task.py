@@ -1,0 +1,98 @@
+"""What all learning problems share: the model, its optimizer and schedule, and how the trainer talks to them."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+
+
+class Task(LightningModule):
+    """One learning problem; subclasses add its loss, metrics and pictures.
+
+    The keyword-only parameters of a subclass's constructor are the keys under `task:` in a config.
+
+    Args:
+        model: The network to train.
+        class_names: What the outputs stand for; empty where that means nothing.
+        optimizer: Builds the optimizer over the model's parameters.
+        scheduler: Builds the step-size schedule, or None.
+        scheduler_interval: Whether the schedule advances each `"epoch"` or each `"step"`.
+        watched: Prefix of the metrics measured after each epoch: `"val"` on a held-out split; `"test"` where there
+            is none: a curve to look at, which chooses nothing.
+        headline: The metric the run is judged by, e.g. `"test/error"`.
+    """
+
+    direction: ClassVar[dict[str, str]] = {}  # metric name without its split -> "min" or "max"
+    sample_unit: ClassVar[str] = "samples"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        class_names: list[str],
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None,
+        scheduler_interval: str,
+        watched: str,
+        *,
+        headline: str,
+    ) -> None:
+        super().__init__()
+        name = headline.removeprefix("test/")
+        if not headline.startswith("test/") or name not in self.direction:
+            known = ", ".join(f"test/{metric}" for metric in self.direction)
+            raise ValueError(f"task.headline={headline} is not measured here; choose {known}")
+        self.model = model
+        self.class_names = class_names
+        self.headline = headline
+        self.headline_direction = self.direction[name]
+        self.watched = watched
+        self.published: dict[str, float] = {}  # the last value of every metric, in full precision
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._scheduler_interval = scheduler_interval
+
+    @classmethod
+    def settings(cls) -> dict[str, inspect.Parameter]:
+        """Returns the keyword-only parameters: the keys that a config may hold under `task:`."""
+        parameters = inspect.signature(cls, eval_str=True).parameters
+        return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def watched_headline(self) -> str:
+        """The headline's counterpart that is measured after each epoch."""
+        return f"{self.watched}/{self.headline.removeprefix('test/')}"
+
+    def configure_optimizers(self) -> Any:
+        """Hands Lightning the optimizer and its schedule."""
+        optimizer = self._optimizer(self.model.parameters())
+        if self._scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self._scheduler(optimizer), "interval": self._scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def publish(self, split: str, metrics: dict[str, float]) -> None:
+        """Makes metrics known to the trainer, its callbacks and its loggers under `<split>/<name>`."""
+        named = {f"{split}/{name}": value for name, value in metrics.items()}
+        self.published |= named
+        # For callbacks that watch a metric. The loggers get it from zoo.training.callbacks.recorder, before the
+        # epoch's checkpoint is written.
+        self.log_dict(named, logger=False)
+
+    def count_samples(self, batch: Any) -> int:
+        """Returns how many samples (`sample_unit`) a batch holds."""
+        return len(batch[0])
+
+    def figures(self, metrics_file: Path) -> "dict[str, Figure]":
+        """Draws the task's pictures after the test; file name without ending -> figure."""
+        return {}

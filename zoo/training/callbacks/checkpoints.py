@@ -1,0 +1,155 @@
+"""Checkpoints that a kill at any moment cannot damage."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from zoo.errors import ZooError
+from zoo.tasks.task import Task
+from zoo.training.interrupts import Interrupts
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes aside, flushes to disk, renames: a reader finds the old checkpoint or the new one, never a part."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Saves a checkpoint.
+
+        Raises:
+            ZooError: It could not be written; what was there before is untouched.
+        """
+        path = Path(path)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            # The last but one stays: should the disk damage this one, there is another to go on from.
+            if path.name == LAST and path.exists():
+                path.replace(path.with_name(PREVIOUS))
+            aside.replace(path)
+        except (OSError, RuntimeError) as error:
+            # torch's writer wraps a failed write into a RuntimeError.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "the write failed, disk full?"
+            raise ZooError(f"cannot write {path}: {reason}; {describe_last(path.parent)}") from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _intact(path: Path) -> dict[str, Any] | None:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        # A damaged file can fail anywhere in the reader; whatever it is, the file is not intact.
+        return None
+
+
+def describe_last(folder: Path) -> str:
+    """Says in a few words which checkpoint there is to go on from."""
+    newest = next((folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()), None)
+    return f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"
+
+
+def newest_intact(folder: Path) -> tuple[Path, dict[str, Any], list[Path]] | None:
+    """Finds the checkpoint to go on from.
+
+    Returns:
+        Its path, its content, and newer ones that are damaged; None when there is no checkpoint at all.
+
+    Raises:
+        ZooError: There are checkpoints, but none can be read.
+    """
+    present = [folder / name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()]
+    damaged: list[Path] = []
+    for path in present:
+        if (content := _intact(path)) is not None:
+            return path, content, damaged
+        damaged.append(path)
+    if present:
+        raise ZooError(f"no checkpoint in {folder} can be read ({', '.join(p.name for p in damaged)} damaged): "
+                       "start a new run with from_run=…")  # fmt: skip
+    return None
+
+
+class Checkpoints(Checkpoint):
+    """Writes `last.ckpt` at each epoch's end and every few minutes, and `best.ckpt` when that is what is selected.
+
+    Args:
+        folder: Where they go.
+        identity: What the run is (`model`, `config_hash`), to be compared when it is resumed.
+        every_minutes: Minutes between checkpoints within an epoch; 0 writes one after each step.
+        select_best: Whether to keep the epoch with the best validation headline.
+        interrupts: Tells whether the run has been asked to stop.
+    """
+
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], every_minutes: float, select_best: bool, interrupts: Interrupts
+    ) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.every_seconds = 60 * every_minutes
+        self.select_best = select_best
+        self.interrupts = interrupts
+        self.best: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the best score so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the best score so far."""
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds what the run is."""
+        checkpoint["zoo"] = self.identity
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the signals back from Lightning, whose handler would stop before the checkpoint."""
+        self.interrupts.install()
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder / LAST)
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves when it is time or the run is told to stop, never between the batches of one step."""
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if accumulating or batch_idx + 1 >= trainer.num_training_batches:
+            return  # gradients that are not yet applied are in no checkpoint; an epoch's end saves anyway
+        due = time.monotonic() - self._saved_at >= self.every_seconds
+        # All ranks must agree, since saving waits for all of them; rank 0's clock decides.
+        if trainer.strategy.broadcast(due or self.interrupts.received is not None):
+            self._save(trainer)
+            self.interrupts.raise_if_received()
+
+    def _improved(self, trainer: Trainer, task: Task) -> bool:
+        if not self.select_best or task.watched_headline not in task.published:
+            return False
+        value = task.published[task.watched_headline]
+        sign = 1 if task.headline_direction == "min" else -1
+        if self.best is not None and sign * value >= sign * self.best["value"]:
+            return False
+        self.best = {"metric": task.watched_headline, "value": value, "epoch": trainer.current_epoch}
+        return True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves; first the best one, so that a kill between the two repeats the epoch and the comparison."""
+        assert isinstance(pl_module, Task)
+        if self._improved(trainer, pl_module):
+            trainer.save_checkpoint(self.folder / BEST)
+        self._save(trainer)
+        self.interrupts.raise_if_received()

@@ -1,0 +1,47 @@
+"""Keeps the states of the random number generators in checkpoints."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class GeneratorStates(Callback):
+    """Saves and restores the global generators of Python, NumPy, torch and CUDA: dropout goes on where it stopped.
+
+    Loaders draw from generators of their own; they are not kept here.
+    """
+
+    def __init__(self) -> None:
+        self._to_restore: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the states as plain Python and tensors, so that the checkpoint loads without running code."""
+        version, words, gauss = random.getstate()
+        numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))  # noqa: NPY002
+        key = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
+        return {
+            "python": [version, list(words), gauss],
+            "numpy": {**numpy_state, "state": {"key": key, "pos": int(numpy_state["state"]["pos"])}},
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remembers the states until training starts: building the run draws numbers too."""
+        self._to_restore = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restores the states."""
+        if self._to_restore is None:
+            return
+        state, self._to_restore = self._to_restore, None
+        version, words, gauss = state["python"]
+        random.setstate((version, tuple(words), gauss))
+        key = state["numpy"]["state"]["key"].numpy().astype(np.uint32)
+        np.random.set_state({**state["numpy"], "state": {"key": key, "pos": state["numpy"]["state"]["pos"]}})  # noqa: NPY002
+        torch.set_rng_state(state["torch"].cpu())
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])

@@ -1,0 +1,111 @@
+"""Writes metrics to metrics.csv and to every logger, in step with the checkpoints."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+
+from zoo.tasks.task import Task
+from zoo.training.metrics_file import MetricsFile
+
+
+class MetricsRecorder(Checkpoint):
+    """Records the metrics of logged steps and of each epoch.
+
+    Lightning hands epoch metrics to loggers after the checkpoint of that epoch was written, so that a run killed
+    in between would lose them. This callback writes them itself and is a `Checkpoint` because those are called last:
+    when all metrics are known, but before `zoo.training.callbacks.checkpoints.Checkpoints`, which follows it.
+
+    Args:
+        file: The run's metrics.csv.
+        every_steps: Optimizer steps between two rows within an epoch.
+    """
+
+    def __init__(self, file: MetricsFile, every_steps: int) -> None:
+        self.file = file
+        self.every_steps = every_steps
+        self.samples = 0
+        self.training_seconds = 0.0
+        self._clock: float | None = None
+        self._logged_at = (0, 0.0)
+        self._validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns how much has been written and how long training took."""
+        return {"rows": self.file.rows, "samples": self.samples, "training_seconds": self._elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes back to the checkpoint: rows written after it will be written again."""
+        self.file.truncate(state_dict["rows"])
+        self.samples = state_dict["samples"]
+        self.training_seconds = state_dict["training_seconds"]
+        self._logged_at = (self.samples, self.training_seconds)
+
+    def _elapsed(self) -> float:
+        return self.training_seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
+
+    def _stop_clock(self) -> None:
+        self.training_seconds, self._clock = self._elapsed(), None
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples per second so far, validation and checkpoints of an epoch's end not counted."""
+        return self.samples / self._elapsed() if self.samples else 0.0
+
+    def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            step = trainer.global_step
+            self.file.append({"row": row, "epoch": trainer.current_epoch, "step": step, **metrics})
+            for logger in trainer.loggers:
+                logger.log_metrics({"epoch": trainer.current_epoch, **metrics}, step=step)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._clock = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Starts the clock when the run was resumed within an epoch or comes from a validation."""
+        if self._clock is None:
+            self._clock = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts samples; writes a row for every n-th optimizer step."""
+        assert isinstance(pl_module, Task)
+        self.samples += pl_module.count_samples(batch) * trainer.world_size
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not stepped or trainer.global_step % self.every_steps:
+            return
+        samples, seconds = self._logged_at
+        self._logged_at = (self.samples, self._elapsed())
+        speed = (self.samples - samples) / max(self._logged_at[1] - seconds, 1e-9)
+        row = {"samples_per_s": round(speed, 1)}
+        if isinstance(outputs, dict) and isinstance(loss := outputs.get("loss"), Tensor):
+            row["train/batch_loss"] = loss.item() * trainer.accumulate_grad_batches
+        if trainer.optimizers:
+            row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        self._write(trainer, "step", row)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self._stop_clock()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that there are new validation metrics."""
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the epoch's row."""
+        self._stop_clock()
+        assert isinstance(pl_module, Task)
+        splits = ("train", pl_module.watched) if self._validated else ("train",)
+        self._validated = False
+        metrics = {name: value for name, value in pl_module.published.items() if name.split("/")[0] in splits}
+        self._write(trainer, "epoch", {"elapsed_s": round(self.training_seconds, 3), **metrics})
+
+    def write_test(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """Writes the row of the final test."""
+        self._write(trainer, "test", metrics)

@@ -1,0 +1,142 @@
+"""Checks of a composed config that need no torch: its top level, its names, and which classes it may name.
+
+Everything that needs a signature is checked in the training process, by `zoo.training.signatures`.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from zoo.data.catalog import DATASETS
+from zoo.errors import ZooError, unknown
+from zoo.models.catalog import MODELS
+from zoo.training.compose import unknown_key
+
+TOP_LEVEL = (
+    "name",
+    "seed",
+    "resume",
+    "from_run",
+    "init_from",
+    "imports",
+    "runs_dir",
+    "select",
+    "compile",
+    "channels_last",
+    "scheduler_interval",
+    "data",
+    "model",
+    "task",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "logger",
+    "callbacks",
+    "checkpoint",
+    "claim",
+    "release",
+    "sweep",
+)
+
+_ALLOWED_PREFIXES = (
+    "torch.optim.",
+    "zoo.optim.",
+    "lightning.pytorch.callbacks.",
+    "lightning.pytorch.loggers.",
+    "zoo.training.callbacks.",
+    "zoo.training.loggers.",
+)
+
+_CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
+_CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
+
+
+def allowed_prefixes() -> tuple[str, ...]:
+    """Returns the packages that `_target_` may name: ours, torch's, Lightning's, and those in `ZOO_ALLOW_TARGETS`."""
+    own = [prefix.strip() for prefix in os.environ.get("ZOO_ALLOW_TARGETS", "").split(",")]
+    return _ALLOWED_PREFIXES + tuple(prefix if prefix.endswith(".") else f"{prefix}." for prefix in own if prefix)
+
+
+def check_target(target: object) -> None:
+    """Refuses a `_target_` outside the allowed packages.
+
+    Raises:
+        ZooError: Names the target, what is allowed, and how to allow more.
+    """
+    dotted = isinstance(target, str) and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target)
+    if not dotted or not str(target).startswith(allowed_prefixes()):
+        raise ZooError(
+            f"_target_ {target!r} is not allowed: it must begin with {', '.join(_ALLOWED_PREFIXES)} "
+            "or with a package named in the environment variable ZOO_ALLOW_TARGETS"
+        )
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, object]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node["_target_"]
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(value, f"{path}[{index}]")
+
+
+def _check_places(config: dict[str, Any]) -> None:
+    """Allows `_target_` exactly where one class is built: optimizer, scheduler, each callback, each logger."""
+    for path, target in _targets(config, ""):
+        if path in ("optimizer", "scheduler") or re.fullmatch(r"(callbacks|logger)\.[^.\[]+", path):
+            check_target(target)
+        else:
+            raise ZooError(f"{path or 'the top level'} cannot hold a _target_; only optimizer, scheduler, callbacks "
+                           "and logger name classes")  # fmt: skip
+
+
+def _check_names(config: dict[str, Any]) -> None:
+    for group, table in (("model", MODELS), ("data", DATASETS)):
+        node = config.get(group)
+        if not isinstance(node, dict) or not isinstance(node.get("name"), str):
+            raise ZooError(f"{group}.name is missing: name one, see `zoo list {group}`")
+        # With imports=, a name may be registered by a module of the user's; the training process looks.
+        if node["name"] not in table and not config["imports"]:
+            raise unknown(group, node["name"], table)
+    model, task = config["model"]["name"], config["task"].get("name")
+    if model in MODELS and MODELS[model].task != task:
+        raise ZooError(f"{model} is a model for task={MODELS[model].task}, the config says task={task}")
+
+
+def _check_claims(config: dict[str, Any]) -> None:
+    claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
+    for claim in filter(None, claims):
+        if not isinstance(claim, dict) or set(claim) != _CLAIM_KEYS:
+            raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}")
+
+
+def check(config: dict[str, Any]) -> None:
+    """Checks a resolved config as far as that goes without importing torch.
+
+    Raises:
+        ZooError: An unknown top-level key, a name in no list, a value outside its choices, a forbidden `_target_`.
+    """
+    for key in config:
+        if key not in TOP_LEVEL:
+            raise unknown_key(key, TOP_LEVEL)
+    for key, choices in _CHOICES.items():
+        if config[key] not in choices:
+            raise ZooError(f"{key}={config[key]} is not possible: choose {' or '.join(choices)}")
+    for key, kind in (("seed", int), ("compile", bool), ("channels_last", bool), ("imports", list), ("name", str)):
+        if type(config[key]) is not kind:
+            raise ZooError(f"{key}={config[key]!r} is not possible: expected {kind.__name__}")
+    minutes = config["checkpoint"].get("every_minutes")
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes < 0:
+        raise ZooError(f"checkpoint.every_minutes={minutes!r} is not possible: expected a number of minutes ≥ 0")
+    for group in ("optimizer", "scheduler"):
+        if config[group] and "_target_" not in config[group]:
+            raise ZooError(f"{group} names no class: choose a file, such as {group}=cosine, or give {group}._target_")
+    if config["select"] == "best" and not config["data"].get("validation", True):
+        raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
+                       "give data.validation=5000 or select=last")  # fmt: skip
+    _check_names(config)
+    _check_places(config)
+    _check_claims(config)

@@ -1,0 +1,142 @@
+"""How a run ends: the final test, its figures, its release, its summary, and the table on the screen."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.table import Table
+
+from zoo.data.dataset import Dataset
+from zoo.errors import ZooError
+from zoo.pretrained.release import save_release
+from zoo.tasks.task import Task
+from zoo.training import loggers
+from zoo.training.data_module import ZooData
+from zoo.training.environment import commit, versions
+from zoo.training.records import claims_of
+from zoo.training.run_folder import RunFolder, config_hash, write_json
+
+if TYPE_CHECKING:
+    from zoo.training.trainer import Built
+
+log = logging.getLogger("zoo")
+
+LICENCE = "MIT (weights and code; the data under its own terms)"
+
+
+def data_module(dataset: Dataset, config: dict[str, Any]) -> ZooData:
+    """Wraps a prepared dataset for Lightning."""
+    return ZooData(dataset, config["channels_last"])
+
+
+def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
+    """Measures the weights as they are on the test split.
+
+    Returns:
+        Metrics by name, e.g. `{"test/error": 0.95}`.
+    """
+    task.published.clear()
+    trainer.test(task, datamodule=data, verbose=False)
+    return {name: value for name, value in task.published.items() if name.startswith("test/")}
+
+
+def _write_figures(run: RunFolder, task: Task) -> list[Path]:
+    if not run.metrics.exists():
+        return []
+    run.figures.mkdir(exist_ok=True)
+    written = []
+    for name, figure in task.figures(run.metrics).items():
+        path = run.figures / f"{name}.png"
+        figure.savefig(path, dpi=150)
+        written.append(path)
+    return written
+
+
+def _save_release(
+    run: RunFolder, config: dict[str, Any], built: "Built", metrics: dict[str, float], headline: dict[str, Any]
+) -> None:
+    name = config["model"]["name"]
+    model = built.task.model
+    card = {
+        "name": config["release"] or run.path.parent.name,
+        "release": config["release"],
+        "model": name,
+        "arguments": built.model_arguments,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "task": config["task"],
+        "data": {key: value for key, value in config["data"].items() if key != "dir"},
+        "preprocessing": built.dataset.preprocessing,
+        "class_names": built.dataset.class_names,
+        "metrics": metrics,
+        "headline": headline,
+        "claim": config["claim"],
+        "experiment": run.read_overrides()["experiment"],
+        "seed": config["seed"],
+        "config_hash": config_hash(config),
+        "commit": commit()["commit"],
+        "versions": versions(),
+        "licence": LICENCE,
+    }
+    save_release(run.release, model, name, built.model_arguments, card)
+
+
+def print_table(summary: dict[str, Any], folder: Path) -> None:
+    """Prints what a run came to: the headline with the paper's number beside it, time, speed, folder."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    headline = summary["headline"]
+    claims = [claim for claim in claims_of(summary) if claim["metric"] == headline["metric"]]
+    table.add_row(headline["metric"], f"{headline['value']:.4g}")
+    for claim in claims:
+        table.add_row("paper", f"{claim['reported']} {claim['unit']} ({claim['where']}); protocol {claim['protocol']}")
+    others = [f"{name} {value:.4g}" for name, value in summary["metrics"].items() if name != headline["metric"]]
+    if others:
+        table.add_row("also", "  ".join(others))
+    speed = f"{summary['samples_per_s']:,.0f} {summary['sample_unit']}/s"
+    table.add_row(
+        "training", f"{summary['duration_s']:,.1f} s, {speed}, seed {summary['seed']}, {summary['selection']}"
+    )
+    table.add_row("folder", str(folder))
+    Console(soft_wrap=True).print(table)
+
+
+def finish(run: RunFolder, config: dict[str, Any], built: "Built", data: ZooData) -> dict[str, Any]:
+    """Tests the selected weights, then writes figures, release and summary, and prints the table.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ZooError: The headline was not measured.
+    """
+    trainer, task, recorder = built.trainer, built.task, built.recorder
+    metrics = test(trainer, task, data)
+    if task.headline not in metrics:
+        raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
+    summary = {
+        "status": "finished",
+        "headline": {"metric": task.headline, "value": metrics[task.headline], "direction": task.headline_direction},
+        "claim": config["claim"],
+        "metrics": metrics,
+        "selection": "best epoch on validation" if config["select"] == "best" else "last epoch",
+        "duration_s": recorder.training_seconds,
+        "samples": recorder.samples,
+        "samples_per_s": recorder.samples_per_second,
+        "sample_unit": task.sample_unit,
+        "seed": config["seed"],
+        "config_hash": config_hash(config),
+        "error": None,
+    }
+    if not trainer.is_global_zero:
+        return summary
+    recorder.write_test(trainer, metrics)
+    figures = _write_figures(run, task)
+    _save_release(run, config, built, metrics, summary["headline"])
+    loggers.finish(trainer.loggers, summary["headline"], figures)
+    write_json(run.summary, summary)
+    if config["trainer"].get("enable_progress_bar", True):
+        print_table(summary, run.path)
+    else:
+        print(f"{task.headline} {metrics[task.headline]:.4g}  {run.path}", flush=True)
+    return summary

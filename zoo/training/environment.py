@@ -1,0 +1,79 @@
+"""What a run ran on: versions, commit, hardware."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("landmark-zoo", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        result = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def commit() -> dict[str, Any]:
+    """Returns the commit of the checkout (`ZOO_COMMIT` where there is none) and whether files differ from it."""
+    head = _git("rev-parse", "HEAD") or os.environ.get("ZOO_COMMIT")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": head, "dirty": bool(changes) if changes is not None else None}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Returns the machine's processor, cores and memory, and the device that trained."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    found = {
+        "device": device.type,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(memory / 1e9, 1) if memory else None,
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def environment(device: torch.device, seed: int, command: list[str], checksums: dict[str, str]) -> dict[str, Any]:
+    """Returns the content of a run's environment.json."""
+    return {
+        "versions": versions(),
+        **commit(),
+        "hardware": hardware(device),
+        "platform": platform.platform(),
+        "seed": seed,
+        "command": command,
+        "dataset_sha256": checksums,
+    }

@@ -1,0 +1,56 @@
+"""The same entry points behind a plain `@hydra.main`, for Hydra's own launchers, sweepers and tab completion."""
+
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from zoo.errors import ZooError
+from zoo.locations import shipped
+from zoo.training.compose import Composed
+from zoo.training.run_folder import freeze
+from zoo.training.start import checked_config, train_in_subprocess
+
+
+def _composed(config: DictConfig) -> Composed:
+    hydra_config = HydraConfig.get()
+    choices = {str(group): choice for group, choice in hydra_config.runtime.choices.items()}
+    return Composed(config, list(hydra_config.overrides.task), choices)
+
+
+@hydra.main(version_base="1.3", config_path=str(shipped("configs")), config_name="train")
+def train_task(config: DictConfig) -> None:
+    """Freezes the composed config and trains in a process of its own."""
+    try:
+        checked, typed = checked_config(_composed(config))
+        for key in ("resume", "from_run"):
+            if checked[key]:
+                raise ZooError(f"{key}= is for `zoo train {key}=…`")
+        code = train_in_subprocess(freeze(checked, typed))
+    except ZooError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        code = 2
+    if code:
+        sys.exit(code)
+
+
+@hydra.main(version_base="1.3", config_path=str(shipped("configs")), config_name="evaluate")
+def evaluate_task(config: DictConfig) -> None:
+    """Measures a release again."""
+    from zoo.training.evaluate import evaluate
+
+    overrides = [word for word in HydraConfig.get().overrides.task if not word.startswith("release=")]
+    try:
+        evaluate(config.release, overrides)
+    except ZooError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def train_with_hydra(arguments: Sequence[str]) -> int:
+    """Hands a command line to Hydra unchanged, for its `--cfg`, `--info` and `--hydra-help`."""
+    sys.argv = ["zoo train", *arguments]
+    train_task()
+    return 0

@@ -1,0 +1,24 @@
+"""Imports the user's own modules, so that their models and datasets are registered."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from zoo.errors import ZooError
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Imports modules by name, looking in the working directory too.
+
+    Raises:
+        ZooError: One cannot be imported; says why.
+    """
+    if names and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # A user's module can fail in any way; whatever it is, the line names the module.
+            raise ZooError(f"imports={name} cannot be imported: {type(error).__name__}: {error}") from error

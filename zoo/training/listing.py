@@ -1,0 +1,81 @@
+"""`zoo list`: what there is, as tables; imports no torch."""
+
+import fnmatch
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from zoo.data.catalog import DATASETS
+from zoo.errors import ZooError
+from zoo.models.catalog import MODELS
+from zoo.models.papers import PAPERS
+from zoo.pretrained.hub import list_pretrained
+from zoo.training.records import all_records, chosen, claims_of, experiments
+
+Rows = dict[str, tuple[str, ...]]
+
+
+def claim_text(claim: dict) -> str:
+    """Says what a paper reports, e.g. `test/error 0.95 percent`."""
+    return f"{claim['metric']} {claim['reported']} {claim['unit']}"
+
+
+def _claims(experiment: dict) -> str:
+    return ", ".join(claim_text(claim) for claim in claims_of(experiment))
+
+
+def _models() -> tuple[tuple[str, ...], Rows]:
+    return ("model", "task", "paper", "year", "parameters"), {
+        name: (entry.task, PAPERS[entry.paper].title, str(PAPERS[entry.paper].year), f"{entry.parameters:,}")
+        for name, entry in MODELS.items()
+    }
+
+
+def _data() -> tuple[tuple[str, ...], Rows]:
+    return ("data", "task", "what it is"), {name: (entry.task, entry.about) for name, entry in DATASETS.items()}
+
+
+def _experiments() -> tuple[tuple[str, ...], Rows]:
+    records = all_records()
+    return ("experiment", "model", "data", "the paper's number", "records"), {
+        name: (
+            chosen(experiment, "model") or "",
+            chosen(experiment, "data") or "",
+            _claims(experiment),
+            str(len(records.get(name, []))),
+        )
+        for name, experiment in experiments().items()
+    }
+
+
+def _pretrained() -> tuple[tuple[str, ...], Rows]:
+    return ("release", "task", "measured", "size"), {
+        entry.name: (entry.task, entry.metric, f"{entry.bytes / 1e6:.1f} MB") for entry in list_pretrained()
+    }
+
+
+_KINDS: dict[str, Callable[[], tuple[tuple[str, ...], Rows]]] = {
+    "models": _models,
+    "data": _data,
+    "experiments": _experiments,
+    "pretrained": _pretrained,
+}
+
+
+def print_listing(kind: str, pattern: str = "*") -> None:
+    """Prints the table of a kind, the rows whose name matches a wildcard pattern.
+
+    Raises:
+        ZooError: Nothing matches.
+    """
+    header, rows = _KINDS[kind]()
+    matching = {name: row for name, row in sorted(rows.items()) if fnmatch.fnmatch(name, pattern)}
+    if not matching:
+        raise ZooError(f"no {kind} match {pattern!r}; `zoo list {kind}` shows all {len(rows)}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, title in enumerate(header):
+        table.add_column(title, no_wrap=index == 0, overflow="fold")
+    for name, row in matching.items():
+        table.add_row(name, *row)
+    Console().print(table)

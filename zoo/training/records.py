@@ -1,0 +1,109 @@
+"""Records: what a run of an experiment measured, as data under results/."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.errors import ZooError
+from zoo.locations import shipped
+from zoo.training.run_folder import RunFolder, write_json
+
+FORMAT = 1
+
+
+def read_experiment(name: str) -> dict[str, Any]:
+    """Returns an experiment's YAML file as it stands: its own claim, release and choices."""
+    return yaml.safe_load((shipped("configs") / "experiment" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def claims_of(holder: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the paper's numbers that a config, summary or record carries, always as a list."""
+    claim = holder.get("claim")
+    return claim if isinstance(claim, list) else [claim] if claim else []
+
+
+def chosen(experiment: dict[str, Any], group: str) -> str | None:
+    """Returns what an experiment file chooses for a group such as `model`."""
+    for entry in experiment.get("defaults", []):
+        if isinstance(entry, dict) and f"override /{group}" in entry:
+            return entry[f"override /{group}"]
+    return None
+
+
+def experiments() -> dict[str, dict[str, Any]]:
+    """Returns all experiment files by name."""
+    return {
+        path.stem: read_experiment(path.stem) for path in sorted((shipped("configs") / "experiment").glob("*.yaml"))
+    }
+
+
+def all_records(results: Path | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Returns the records by experiment, each list in order of the seeds."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in (results or shipped("results")).glob("*/seed*.json"):
+        found[path.parent.name].append(json.loads(path.read_text(encoding="utf-8")))
+    return {name: sorted(records, key=lambda record: record["seed"]) for name, records in sorted(found.items())}
+
+
+def _curve(metrics_file: Path, most: int = 200) -> dict[str, list[float]]:
+    """Returns the metrics of each epoch as short arrays, thinned evenly to at most `most` points."""
+    from zoo.tasks.curves import epoch_curves
+
+    curve: dict[str, list[float]] = {}
+    for name, (epochs, values) in epoch_curves(metrics_file).items():
+        stride = -(-len(values) // most)
+        curve["epoch"] = [float(epoch) for epoch in epochs[::stride]]
+        curve[name] = [float(f"{value:.5g}") for value in values[::stride]]
+    return curve
+
+
+def make_record(run: RunFolder) -> dict[str, Any]:
+    """Gathers what a finished run of an unmodified experiment measured.
+
+    Raises:
+        ZooError: The run has not finished, belongs to no experiment, or its config differs from the experiment's.
+    """
+    summary = run.read_summary()
+    if summary is None or summary["status"] != "finished":
+        raise ZooError(f"{run.path} has not finished: nothing to record; go on with zoo train resume={run.path}")
+    typed = run.read_overrides()
+    if not typed["experiment"]:
+        raise ZooError(f"{run.path} is no experiment: records are made of `zoo train experiment=…`")
+    if typed["modified"]:
+        raise ZooError(f"{run.path} was modified ({' '.join(typed['modified'])}): no record is made of it; "
+                       "a protocol worth recording is an experiment file of its own")  # fmt: skip
+    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    card = json.loads((run.release / "card.json").read_text(encoding="utf-8"))
+    config = run.read_config()
+    kept = ("headline", "claim", "metrics", "selection", "duration_s", "samples", "samples_per_s", "sample_unit")
+    return {
+        "format": FORMAT,
+        "experiment": typed["experiment"],
+        "seed": summary["seed"],
+        **{key: summary[key] for key in kept},
+        "model": card["model"],
+        "release": card["release"],
+        "parameters": card["parameters"],
+        "precision": config["trainer"]["precision"],
+        "config_hash": summary["config_hash"],
+        "command": f"zoo train experiment={typed['experiment']} seed={summary['seed']}",
+        "commit": environment["commit"],
+        "dirty": environment["dirty"],
+        "versions": environment["versions"],
+        "hardware": environment["hardware"],
+        "dataset_sha256": environment["dataset_sha256"],
+        "weights_sha256": card["sha256"]["model.safetensors"],
+        "curve": _curve(run.metrics),
+    }
+
+
+def write_record(run: RunFolder, results: Path | None = None) -> Path:
+    """Writes a finished run's record to `results/<experiment>/seed<k>.json` and returns that path."""
+    record = make_record(run)
+    path = (results or shipped("results")) / record["experiment"] / f"seed{record['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path

@@ -1,0 +1,40 @@
+"""What each config key means, read from the comments behind the keys in the YAML files."""
+
+import re
+from functools import cache
+
+from zoo.locations import shipped
+
+_LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w]*):(?P<rest>.*)$")
+
+
+def _comment(rest: str) -> str:
+    """Returns the comment behind a value; a `#` inside quotes begins none."""
+    outside = re.sub(r"\"[^\"]*\"|'[^']*'", lambda quoted: "_" * len(quoted[0]), rest)
+    position = outside.find(" #")
+    return rest[position + 2 :].strip() if position >= 0 else ""
+
+
+def _meanings_in(text: str, prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    path: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        if not (match := _LINE.match(line)):
+            continue
+        indent = len(match["indent"])
+        path = [(depth, key) for depth, key in path if depth < indent] + [(indent, match["key"])]
+        if meaning := _comment(match["rest"]):
+            found[".".join([*filter(None, [prefix]), *(key for _, key in path)])] = meaning
+    return found
+
+
+@cache
+def key_meanings() -> dict[str, str]:
+    """Returns dotted key -> meaning, for all keys of the shipped configs that carry a comment."""
+    root = shipped("configs")
+    found = _meanings_in((root / "train.yaml").read_text(encoding="utf-8"), "")
+    for file in sorted(root.glob("*/*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        prefix = "" if "@package _global_" in text else file.parent.name
+        found = _meanings_in(text, prefix) | found
+    return found

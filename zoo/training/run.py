@@ -1,0 +1,109 @@
+"""The process that trains: `python -m zoo.training.run RUN_FOLDER`.
+
+A single run, a sweep's job, a resumed run and every rank of a distributed run start by this very line. What is done
+here is to turn every way a run can end into one line, an exit code and a summary.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zoo.errors import ZooError
+from zoo.training.interrupts import Interrupted, Interrupts
+from zoo.training.run_folder import RunFolder, write_json
+
+log = logging.getLogger("zoo")
+
+
+def _is_main_process() -> bool:
+    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def _discard(run: RunFolder) -> None:
+    """Removes the folder of a run that never began to train; a sweep's job stays, to tell what was wrong."""
+    config = run.read_config()
+    if run.environment.exists() or run.started or (config.get("sweep") or {}).get("name"):
+        return
+    logging.shutdown()
+    shutil.rmtree(run.path, ignore_errors=True)
+    for parent in (run.path.parent, Path(config["runs_dir"])):
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def _report(run: RunFolder, status: str, message: str) -> None:
+    """Prints the one line, and leaves a summary in a run that has something to keep."""
+    # With another rank's error the first line is enough.
+    if not _is_main_process():
+        return
+    print(f"zoo: {message}", file=sys.stderr, flush=True)
+    try:
+        log.error(message)
+        _discard(run)
+        if run.path.is_dir():
+            summary = {"status": status, "error": None if status == "interrupted" else message}
+            write_json(run.summary, summary)
+    except (OSError, ZooError) as error:
+        print(f"zoo: the summary could not be written: {error}", file=sys.stderr)
+
+
+def _fail(run: RunFolder, error: BaseException, interrupts: Interrupts) -> int:
+    if os.environ.get("ZOO_DEBUG") == "1":
+        traceback.print_exc()
+    if isinstance(error, Interrupted):
+        goes_on = f"zoo train resume={run.path}" if run.started else "nothing was trained yet"
+        _report(run, "interrupted", f"interrupted by {error}; {goes_on}")
+        return error.exit_code
+    if isinstance(error, ZooError):
+        _report(run, "failed", str(error))
+        return 1
+    log.error("".join(traceback.format_exception(error)))
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    kept = run.environment.exists()
+    where = f"{run.log} and ZOO_DEBUG=1 show" if kept else "ZOO_DEBUG=1 shows"
+    _report(run, "failed", f"{reason} ({where} the traceback)")
+    return 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains in the run folder that is the only argument.
+
+    Returns:
+        0, or 130 after Ctrl-C, 143 after SIGTERM, 1 after an error that has been told in one line.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        print("usage: python -m zoo.training.run RUN_FOLDER (made by `zoo train`)", file=sys.stderr)
+        return 2
+    run = RunFolder(Path(arguments[0]).absolute())
+    interrupts = Interrupts()
+    interrupts.install()
+    lock = FileLock(run.path / ".lock")
+    try:
+        config = run.read_config()
+        if _is_main_process():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"zoo: {run.path} is being trained by another process", file=sys.stderr)
+                return 1
+        # Importing Lightning takes seconds; signals are already looked after.
+        from zoo.training.trainer import train
+
+        train(run, config, interrupts)
+        return 0
+    except (Exception, Interrupted) as error:
+        return _fail(run, error, interrupts)
+    finally:
+        lock.release()
+        (run.path / ".lock").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

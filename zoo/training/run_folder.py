@@ -1,0 +1,153 @@
+"""The folder of a run: which files lie where, and how a frozen config gets into it."""
+
+import hashlib
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.errors import ZooError
+
+# What does not change what a run computes is left out of its hash.
+_NOT_IN_HASH = ("name", "runs_dir", "logger", "resume", "from_run", "checkpoint", "claim", "release", "sweep")
+_NOT_COMPARED = ("seed", "compile", "channels_last")
+_HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+
+
+class RunFolder:
+    """Paths inside one run's folder; makes nothing by itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.overrides = self.path / "overrides.yaml"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.csv"
+        self.log = self.path / "train.log"
+        self.checkpoints = self.path / "checkpoints"
+        self.figures = self.path / "figures"
+        self.release = self.path / "release"
+        self.evaluations = self.path / "evaluations"
+        self.summary = self.path / "summary.json"
+
+    def read_config(self) -> dict[str, Any]:
+        """Returns the frozen config.
+
+        Raises:
+            ZooError: This folder is no run.
+        """
+        if not self.config.is_file():
+            raise ZooError(f"{self.path} is no run folder: it holds no config.yaml")
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ZooError(f"{self.config} cannot be read as YAML: {error}") from error
+        if not isinstance(config, dict):
+            raise ZooError(f"{self.config} holds no config")
+        return config
+
+    def read_overrides(self) -> dict[str, Any]:
+        """Returns what was typed: `overrides`, `experiment`, `modified`."""
+        return yaml.safe_load(self.overrides.read_text(encoding="utf-8"))
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Returns the summary of a run that has ended, None for one that has not (or whose summary is damaged)."""
+        try:
+            return json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        summary = self.read_summary()
+        return summary is not None and summary.get("status") == "finished"
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints.glob("*.ckpt"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that a reader sees the old content or the new, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON atomically, readable for people."""
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _digest(config: dict[str, Any]) -> str:
+    text = json.dumps(config, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _computed(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in _NOT_IN_HASH}
+    kept["data"] = {key: value for key, value in config["data"].items() if key != "dir"}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
+    return kept
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Returns a name for what a run computes: its config, the seed included, without paths, loggers and progress."""
+    return _digest(_computed(config))
+
+
+def protocol_hash(config: dict[str, Any]) -> str:
+    """Returns a name for the protocol: as `config_hash`, but without the seed and the hardware."""
+    kept = {key: value for key, value in _computed(config).items() if key not in _NOT_COMPARED}
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key not in _HARDWARE}
+    return _digest(kept)
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for attempt in range(1000):
+        folder = parent / (stamp if attempt == 0 else f"{stamp}_{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise ZooError(f"{parent} holds a thousand runs started this second")
+
+
+def freeze(config: dict[str, Any], typed: dict[str, Any], folder: Path | None = None) -> RunFolder:
+    """Makes the run folder and writes the config that the training process will read.
+
+    Args:
+        config: A checked, resolved config.
+        typed: What goes into `overrides.yaml`.
+        folder: The folder to make; by default `<runs_dir>/<name>/<date_time>`.
+
+    Raises:
+        ZooError: The folder cannot be made or written.
+    """
+    try:
+        if folder is None:
+            folder = _new_folder(Path(config["runs_dir"]) / config["name"])
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+        run = RunFolder(folder)
+        write_atomically(run.overrides, yaml.safe_dump(typed, sort_keys=False, allow_unicode=True))
+        write_atomically(run.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise ZooError(
+            f"cannot write the run folder under {config['runs_dir']}: {error.strerror}; choose another with runs_dir=…"
+        ) from error
+    return run

@@ -1,0 +1,164 @@
+"""Checks each key of a frozen config against the signature of what it goes into, before any data is touched."""
+
+import collections.abc
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from zoo.data.registry import dataset_parameters
+from zoo.errors import ZooError, nearest
+from zoo.models.registry import registration
+from zoo.tasks.catalog import task_class
+from zoo.training.targets import resolve_target
+
+# Trainer arguments that the zoo sets itself, and the config key that stands for each.
+_SET_BY_ZOO = {
+    "logger": "logger=…",
+    "callbacks": "callbacks=…",
+    "enable_checkpointing": "checkpoint.every_minutes",
+    "default_root_dir": "runs_dir",
+    "plugins": "trainer.precision or trainer.strategy",
+    "use_distributed_sampler": "nothing: loaders shard by themselves",
+    "num_sanity_val_steps": "trainer.fast_dev_run",
+    "enable_model_summary": "`zoo info MODEL`",
+    "reload_dataloaders_every_n_epochs": "nothing",
+    "inference_mode": "nothing",
+    "barebones": "scripts/benchmark.py",
+    "enable_autolog_hparams": "nothing",
+    "model_registry": "release",
+    "limit_predict_batches": "nothing",
+}
+
+
+def conforms(value: Any, annotation: Any) -> bool:
+    """Says whether a plain value fits a type annotation; an annotation that is not understood accepts anything."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (Any, inspect.Parameter.empty) or isinstance(annotation, str | typing.ForwardRef):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(conforms(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return any(value == argument and type(value) is type(argument) for argument in arguments)
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation in (str, bool):
+        return isinstance(value, annotation)
+    container = origin or annotation
+    if container in (list, tuple, set, collections.abc.Sequence, collections.abc.Iterable):
+        if not isinstance(value, list | tuple):
+            return False
+        if container is tuple and arguments and Ellipsis not in arguments:
+            return len(value) == len(arguments) and all(map(conforms, value, arguments))
+        return not arguments or all(conforms(item, arguments[0]) for item in value)
+    if container in (dict, collections.abc.Mapping):
+        return isinstance(value, dict)
+    # A class of someone's own (Tensor, Strategy …): YAML cannot write one.
+    return not inspect.isclass(annotation)
+
+
+def readable_type(annotation: Any) -> str:
+    """Writes a type annotation as a person would."""
+    if inspect.isclass(annotation) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("NoneType", "None")
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the keyword parameters of a callable, annotations evaluated where that is possible."""
+    try:
+        found = inspect.signature(target, eval_str=True).parameters
+    except (NameError, TypeError):
+        found = inspect.signature(target).parameters
+    return {name: p for name, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def _check_keys(
+    path: str, given: dict[str, Any], known: dict[str, inspect.Parameter], *, null_is_absent: bool = False
+) -> None:
+    for key, value in given.items():
+        if key not in known:
+            close = nearest(key, known, 1)
+            hint = f"did you mean {path}.{close[0]}?" if close else f"it takes {', '.join(known)}."
+            raise ZooError(f"unknown key {path}.{key}: {hint}")
+        if value is None and null_is_absent:
+            continue
+        if not conforms(value, known[key].annotation):
+            raise ZooError(f"{path}.{key}={value!r} is not possible: expected {readable_type(known[key].annotation)}")
+
+
+def _class_parameters(node: dict[str, Any], base: type, given_by_zoo: Iterable[str]) -> dict[str, inspect.Parameter]:
+    target = resolve_target(node["_target_"], base)
+    known = {name: p for name, p in parameters_of(target).items() if name not in given_by_zoo}
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()):
+        anything = {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in node}
+        known = anything | known
+    return known
+
+
+def known_parameters(config: dict[str, Any]) -> dict[str, dict[str, inspect.Parameter]]:
+    """Returns for each part of a config, by its dotted path, the keywords that what it configures takes.
+
+    Raises:
+        ZooError: A name or `_target_` that leads nowhere or is not allowed.
+    """
+    data = dataset_parameters(config["data"]["name"])
+    parts = {
+        "trainer": {name: p for name, p in parameters_of(Trainer).items() if name not in _SET_BY_ZOO},
+        "model": parameters_of(registration(config["model"]["name"]).constructor),
+        "data": {name: p for name, p in data.items() if name != "seed"},
+        "task": task_class(config["task"]["name"]).settings(),
+        "optimizer": _class_parameters(config["optimizer"], Optimizer, ["params"]),
+    }
+    if config["scheduler"]:
+        parts["scheduler"] = _class_parameters(config["scheduler"], LRScheduler, ["optimizer"])
+    for name, node in config["callbacks"].items():
+        parts[f"callbacks.{name}"] = _class_parameters(node, Callback, [])
+    for name, node in config["logger"].items():
+        parts[f"logger.{name}"] = _class_parameters(node, Logger, ["folder"])
+    return parts
+
+
+def known_types(config: dict[str, Any]) -> dict[str, str]:
+    """Returns dotted key -> type, readable, for all keys that a config may hold in its parts."""
+    return {
+        f"{path}.{name}": "" if p.annotation is p.empty else readable_type(p.annotation)
+        for path, known in known_parameters(config).items()
+        for name, p in known.items()
+    }
+
+
+def _part(config: dict[str, Any], path: str) -> dict[str, Any]:
+    node: Any = config
+    for key in path.split("."):
+        node = node[key]
+    named = ("name",) if path in ("model", "data", "task") else ("_target_",)
+    return {key: value for key, value in node.items() if key not in named}
+
+
+def check_signatures(config: dict[str, Any]) -> None:
+    """Checks names, keys and types of every part of the config.
+
+    Raises:
+        ZooError: The first key or value that does not fit, with the nearest key or the expected type.
+    """
+    for key, instead in _SET_BY_ZOO.items():
+        if key in config["trainer"]:
+            raise ZooError(f"trainer.{key} is set by the zoo; use {instead}")
+    for path, known in known_parameters(config).items():
+        _check_keys(path, _part(config, path), known, null_is_absent=path == "model")
+    for name, node in config["callbacks"].items():
+        if str(node.get("monitor", "")).startswith("test/"):
+            raise ZooError(f"callbacks.{name}.monitor={node['monitor']} would choose on the test split: hold out a "
+                           "validation split with data.validation=… and watch val/… instead")  # fmt: skip

@@ -1,0 +1,188 @@
+"""From words on the command line to a frozen run folder and the process that trains in it; imports no torch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from zoo.errors import ZooError
+from zoo.training.check import check
+from zoo.training.compose import Composed, compose, config_groups, flat_keys, parse_overrides, resolve, unknown_key
+from zoo.training.run_folder import RunFolder, freeze, protocol_hash, write_atomically
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
+
+
+def _anchored(config: dict[str, Any]) -> dict[str, Any]:
+    """Makes paths independent of the folder in which the command was typed."""
+    config["runs_dir"] = _absolute(config["runs_dir"])
+    if "dir" in config["data"]:
+        config["data"]["dir"] = _absolute(config["data"]["dir"])
+    if config["init_from"] and Path(config["init_from"]).exists():
+        config["init_from"] = _absolute(config["init_from"])
+    return config
+
+
+def _modified(config: dict[str, Any], overrides: Sequence[str], own: dict[str, Any]) -> list[str]:
+    """Returns the overrides that make a config differ from an experiment's `own`; none when it does not differ."""
+    if protocol_hash(config) == protocol_hash(own):
+        return []
+    return [word for word in overrides if not word.startswith(("experiment=", "seed=", "runs_dir=", "logger"))]
+
+
+def _mark_modified(config: dict[str, Any], modified: Sequence[str]) -> None:
+    claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
+    for claim in filter(None, claims):
+        claim["protocol"] = f"modified: {' '.join(modified)}"
+
+
+def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Resolves and checks a composed config.
+
+    Returns:
+        The config, and what goes into `overrides.yaml` (overrides, experiment, how it was modified).
+
+    Raises:
+        ZooError: Whatever is wrong with it.
+    """
+    config = _anchored(resolve(composed.config))
+    check(config)
+    modified = []
+    if composed.experiment:
+        own = resolve(compose([f"experiment={composed.experiment}"], config_dirs).config)
+        modified = _modified(config, composed.overrides, own)
+        if modified:
+            _mark_modified(config, modified)
+    return config, {"overrides": composed.overrides, "experiment": composed.experiment, "modified": modified}
+
+
+def existing_run(path: str) -> RunFolder:
+    """Returns the run folder at `path`.
+
+    Raises:
+        ZooError: There is none.
+    """
+    folder = Path(path).expanduser().absolute()
+    if not folder.is_dir():
+        raise ZooError(f"{path} is no run folder: there is no such folder")
+    run = RunFolder(folder)
+    run.read_config()
+    return run
+
+
+def apply_overrides(config: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    """Sets plain values in a stored config.
+
+    Raises:
+        ZooError: A key that the config does not have, or a choice of a file, which a stored config cannot follow.
+    """
+    tree = OmegaConf.create(config)
+    known = flat_keys(tree)
+    for override in overrides:
+        key, word = override.key_or_group, override.input_line
+        if override.is_delete() or override.is_sweep_override():
+            raise ZooError(f"{word} cannot be applied to a stored config: give plain values, such as seed=2")
+        if key in config_groups() and not isinstance(override.value(), dict):
+            raise ZooError(f"{word} chooses a file, which a stored config cannot follow: give plain values, such as "
+                           f"{key}.name=…, or start anew without from_run")  # fmt: skip
+        if key not in known and not (override.is_add() or override.is_force_add()):
+            raise unknown_key(key, known)
+        OmegaConf.update(tree, key, override.value(), force_add=True)
+    plain = OmegaConf.to_container(tree)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _split(overrides: Sequence[str], key: str) -> tuple[str | None, list[Override]]:
+    """Splits the value of `key` off the overrides; None when it is not among them."""
+    parsed = parse_overrides(overrides)
+    found = [override for override in parsed if override.key_or_group == key]
+    rest = [override for override in parsed if override.key_or_group != key]
+    return (str(found[-1].value()) if found and found[-1].value() is not None else None), rest
+
+
+def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
+    """Readies a stopped run to go on, with changes under `trainer.` and `logger.` only.
+
+    Raises:
+        ZooError: No run, a finished one, one that never wrote a checkpoint, or another change.
+    """
+    run = existing_run(path)
+    if run.finished:
+        raise ZooError(f"{path} is finished: start a new run from it with from_run={path} or init_from={path}")
+    for override in overrides:
+        if not override.key_or_group.startswith(("trainer.", "logger.")):
+            raise ZooError(
+                f"{override.input_line} cannot change in a resumed run, only plain values under trainer. and logger.; "
+                f"for a new run with another config use from_run={path}"
+            )
+    if overrides:
+        config = apply_overrides(run.read_config(), overrides)
+        check(config)
+        write_atomically(run.config, OmegaConf.to_yaml(OmegaConf.create(config)))
+    return run
+
+
+def _from_run(path: str, overrides: Sequence[Override]) -> RunFolder:
+    source = existing_run(path)
+    stored, typed = source.read_config(), source.read_overrides()
+    config = _anchored(apply_overrides(stored, overrides)) | {"from_run": str(source.path)}
+    check(config)
+    words = [override.input_line for override in overrides]
+    modified = typed["modified"] + _modified(config, words, stored)
+    if modified:
+        _mark_modified(config, modified)
+    return freeze(config, {"overrides": [*typed["overrides"], *words],
+                           "experiment": typed["experiment"], "modified": modified})  # fmt: skip
+
+
+def prepare_run(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> RunFolder:
+    """Composes, checks and freezes a run: a new one, one from a stored config, or one to go on with.
+
+    Args:
+        overrides: The words typed after `zoo train`.
+        config_dirs: Folders with config groups of the user's own.
+
+    Raises:
+        ZooError: Whatever is wrong with them; nothing is left behind.
+    """
+    for key, begin in (("resume", resume_run), ("from_run", _from_run)):
+        path, rest = _split(overrides, key)
+        if path is not None:
+            return begin(path, rest)
+    config, typed = checked_config(compose(overrides, config_dirs), config_dirs)
+    return freeze(config, typed)
+
+
+def training_command(run: RunFolder) -> list[str]:
+    """Returns the command that trains in a run folder: the same for a single run, a sweep's job and a resumed one."""
+    return [sys.executable, "-m", "zoo.training.run", str(run.path)]
+
+
+def replace_process(run: RunFolder) -> NoReturn:
+    """Becomes the training process, so that signals reach it directly. Does not return."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = training_command(run)
+    os.execv(command[0], command)
+
+
+def train_in_subprocess(run: RunFolder) -> int:
+    """Trains in a process of its own and waits for it.
+
+    Returns:
+        Its exit code: 0, or 130 after Ctrl-C, 143 after SIGTERM, otherwise what went wrong has been printed.
+    """
+    process = subprocess.Popen(training_command(run))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal sends Ctrl-C to the child too; it saves a checkpoint and ends by itself

@@ -1,0 +1,144 @@
+"""`zoo train -m`: every combination of comma-separated values, each in a process and a folder of its own."""
+
+import csv
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from rich.console import Console
+from rich.table import Table
+
+from zoo.errors import ZooError
+from zoo.training.compose import compose, parse_overrides
+from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
+from zoo.training.start import checked_config, train_in_subprocess
+
+
+@dataclass
+class Job:
+    """One combination of a sweep."""
+
+    run: RunFolder
+    config: dict[str, Any]
+    typed: dict[str, Any]
+    swept: dict[str, str]
+
+    @property
+    def seed(self) -> int:
+        """The job's seed."""
+        return self.config["seed"]
+
+
+def _jobs(overrides: Sequence[str], config_dirs: Sequence[Path]) -> list[Job]:
+    """Composes and checks all jobs before the first one starts."""
+    parsed = parse_overrides(overrides)
+    for override in parsed:
+        if override.key_or_group in ("resume", "from_run"):
+            raise ZooError(f"{override.input_line} does not go with -m: a sweep typed again resumes by itself")
+    names = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    line = " ".join(word for word in overrides if not word.startswith(("runs_dir=", "trainer.enable_progress_bar=")))
+    default_name = f"sweep_{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+    jobs: dict[Path, Job] = {}
+    for words in BasicSweeper.split_arguments(parsed, None)[0]:
+        config, typed = checked_config(compose(words, config_dirs), config_dirs)
+        config["sweep"]["name"] = config["sweep"]["name"] or default_name
+        folder = Path(config["runs_dir"]) / config["sweep"]["name"] / config_hash(config)
+        pairs = dict(word.lstrip("+").split("=", 1) for word in words if not word.startswith("~"))
+        swept = {key: value for key, value in pairs.items() if key in names}
+        jobs.setdefault(folder, Job(RunFolder(folder), config, typed, swept))
+    return list(jobs.values())
+
+
+def _row(number: int, job: Job) -> dict[str, Any]:
+    summary = job.run.read_summary() or {}
+    headline = summary.get("headline") or {}
+    return {
+        "job": number,
+        "status": summary.get("status", "interrupted" if job.run.started else "waiting"),
+        "seed": job.seed,
+        **job.swept,
+        headline.get("metric", "headline"): headline.get("value", ""),
+        "duration_s": summary.get("duration_s", ""),
+        "error": summary.get("error") or "",
+        "folder": job.run.path.name,
+    }
+
+
+def _write_summary(folder: Path, jobs: Sequence[Job]) -> None:
+    """Writes summary.csv, after each job."""
+    rows = [_row(number, job) for number, job in enumerate(jobs, 1)]
+    metric = next((job.run.read_summary()["headline"]["metric"] for job in jobs if job.run.finished), "headline")  # type: ignore[index]
+    for row in rows:
+        row.setdefault(metric, row.pop("headline", ""))
+    columns = ["job", "status", "seed", *(key for key in jobs[0].swept if key != "seed"), metric, "duration_s", "error",
+               "folder"]  # fmt: skip
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "summary.csv", text.getvalue())
+
+
+def _print_ranking(jobs: Sequence[Job]) -> None:
+    """Prints configurations by their headline, best first, seeds averaged."""
+    groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = defaultdict(list)
+    for job in jobs:
+        summary = job.run.read_summary()
+        if summary and summary["status"] == "finished":
+            groups[tuple((key, value) for key, value in job.swept.items() if key != "seed")].append(summary["headline"])
+    if not groups:
+        return
+    first = next(iter(groups.values()))[0]
+    sign = 1 if first["direction"] == "min" else -1
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("rank", first["metric"], "seeds", "configuration"):
+        table.add_column(title, overflow="fold")
+    means = {key: fmean(headline["value"] for headline in headlines) for key, headlines in groups.items()}
+    for rank, key in enumerate(sorted(groups, key=lambda key: sign * means[key]), 1):
+        values = [headline["value"] for headline in groups[key]]
+        spread = f" ± {stdev(values):.3g}" if len(values) > 1 else ""
+        configuration = " ".join(f"{name}={value}" for name, value in key) or "(one configuration)"
+        table.add_row(str(rank), f"{means[key]:.4g}{spread}", str(len(values)), configuration)
+    Console().print(table)
+
+
+def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
+    """Runs all jobs of a sweep line, skipping finished ones and resuming those that were killed.
+
+    Args:
+        overrides: Words as for a single run, some with comma-separated values.
+        config_dirs: Folders with config groups of the user's own.
+
+    Returns:
+        0 when every job has finished, 1 when some failed, 130 or 143 when the sweep was interrupted.
+
+    Raises:
+        ZooError: A job does not compose; nothing was started.
+    """
+    jobs = _jobs(overrides, config_dirs)
+    folder = jobs[0].run.path.parent
+    failed = 0
+    for number, job in enumerate(jobs, 1):
+        words = " ".join(f"{key}={value}" for key, value in job.swept.items())
+        if job.run.finished:
+            print(f"[{number}/{len(jobs)}] {words}: finished before, skipped", flush=True)
+            continue
+        goes_on = " (going on)" if job.run.started else ""
+        print(f"[{number}/{len(jobs)}] {words}{goes_on}", flush=True)
+        job.run.summary.unlink(missing_ok=True)
+        freeze(job.config, job.typed, job.run.path)
+        code = train_in_subprocess(job.run)
+        _write_summary(folder, jobs)
+        if code in (130, 143):
+            return code
+        failed += code != 0
+    _write_summary(folder, jobs)
+    _print_ranking(jobs)
+    print(f"{len(jobs) - failed} of {len(jobs)} jobs finished; {folder / 'summary.csv'}")
+    return 1 if failed else 0
