@@ -1,12 +1,14 @@
 """What the trainer asks of any dataset and its loaders, whatever kind of data they hold."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.data.sources import SourceFile
 from zoo.data.spec import Spec
+
+if TYPE_CHECKING:
+    # Names of datasets are looked up before torch is needed.
+    import torch
 
 
 class Loader(Protocol):
@@ -54,15 +56,15 @@ class Dataset(Protocol):
         """
         ...
 
-    def train_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> TrainingLoader:
+    def train_loader(self, rank: int = 0, world: int = 1, device: "torch.device | str" = "cpu") -> TrainingLoader:
         """Returns rank `rank`'s share of shuffled, augmented training batches."""
         ...
 
-    def validation_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> Loader | None:
+    def validation_loader(self, rank: int = 0, world: int = 1, device: "torch.device | str" = "cpu") -> Loader | None:
         """Returns rank `rank`'s share of the held-out samples, None where none are held out."""
         ...
 
-    def test_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> Loader:
+    def test_loader(self, rank: int = 0, world: int = 1, device: "torch.device | str" = "cpu") -> Loader:
         """Returns rank `rank`'s share of the test samples."""
         ...
 

@@ -1,0 +1,121 @@
+"""Publishing puts a run's release among the shipped ones, rounded to float16 and within its bounds."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.errors import ZooError
+from zoo.models import registry
+from zoo.models.registry import create_model, register_model
+from zoo.pretrained.hub import list_pretrained, load_pretrained
+from zoo.pretrained.publish import publish
+from zoo.pretrained.release import load_release, read_card, save_release
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    """scripts/publish.py as a module."""
+    path = Path(__file__).parents[2] / "scripts" / "publish.py"
+    spec = importlib.util.spec_from_file_location("publish_script", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bulky() -> Iterator[None]:
+    """Registers a model of a million numbers per unit of `size`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+
+        @register_model(task="image_classification", paper="a test")
+        def bulky_model(size: int = 4) -> nn.Linear:
+            return nn.Linear(1000, 1000 * size, bias=False)
+
+        yield
+
+
+def test_a_run_is_published_in_float16(run: Path, shelf: Path, lenet: nn.Module):
+    folder = publish(run)
+    assert folder == shelf / "lenet5_modern-test"
+    assert [entry.name for entry in list_pretrained()] == ["lenet5_modern-test"]
+    card, before = read_card(folder), read_card(run / "release")
+    changed = {key for key in card if card[key] != before[key]}
+    assert changed == {"dtype", "sha256"}
+    assert (folder / "model.safetensors").stat().st_size < 0.52 * (run / "release" / "model.safetensors").stat().st_size
+    loaded = load_pretrained("lenet5_modern-test")
+    assert torch.equal(loaded.c5.weight, lenet.c5.weight.half().float())
+    assert sorted(path.name for path in shelf.iterdir()) == ["lenet5_modern-test"]
+
+
+def test_name_and_dtype_can_be_chosen(run: Path, shelf: Path, lenet: nn.Module):
+    folder = publish(run, "another-digits", "float32")
+    assert read_card(folder)["name"] == "another-digits"
+    assert torch.equal(load_release(folder)[0].c5.weight, lenet.c5.weight)
+    # Published again it replaces the one before.
+    publish(run, "another-digits")
+    assert read_card(folder)["dtype"] == "float16"
+
+
+def test_float32_is_kept_where_rounding_would_change_the_headline(run: Path, shelf: Path):
+    def by_dtype(folder: Path) -> dict[str, float]:
+        return {"test/error": 0.93 if read_card(folder)["dtype"] == "float32" else 0.94}
+
+    assert read_card(publish(run, measure=by_dtype))["dtype"] == "float32"
+    assert read_card(publish(run, measure=lambda _: {"test/error": 0.93}))["dtype"] == "float16"
+
+
+@pytest.mark.parametrize("name", ["../up", "Big", "a b", ".hidden", "a/b", "-x"])
+def test_names_that_are_none(run: Path, shelf: Path, name: str):
+    with pytest.raises(ZooError, match="cannot name a release"):
+        publish(run, name)
+
+
+def test_names_that_are_missing_or_taken(run: Path, shelf: Path, lenet: nn.Module):
+    with pytest.raises(ZooError, match="is a model"):
+        publish(run, "lenet5")
+    save_release(run / "release", lenet, "lenet5_modern", {}, {"task": "image_classification", "release": None})
+    with pytest.raises(ZooError, match="--name"):
+        publish(run)
+    assert list(shelf.iterdir()) == []
+
+
+def test_a_run_without_a_release_is_refused(run: Path, shelf: Path, tmp_path: Path):
+    (run / "summary.json").write_text(json.dumps({"status": "interrupted"}))
+    with pytest.raises(ZooError, match="resume="):
+        publish(run)
+    with pytest.raises(ZooError, match="there is no folder"):
+        publish(tmp_path / "nowhere")
+
+
+@pytest.mark.usefixtures("bulky")
+def test_sizes_are_bounded(tmp_path: Path, shelf: Path):
+    card = {"task": "image_classification"}
+    source = save_release(tmp_path / "bulky", create_model("bulky_model", size=4), "bulky_model", {"size": 4}, card)
+    with pytest.raises(ZooError, match=r"takes 16\.0 MB, more than 12 MB"):
+        publish(source, "bulky-a", "float32")
+    assert list(shelf.iterdir()) == []
+    publish(source, "bulky-a")  # 8 MB
+    with (shelf / "bulky-a" / "figure.png").open("wb") as file:
+        file.truncate(30_000_000)
+    with pytest.raises(ZooError, match=r"all releases take 46\.0 MB, more than 40 MB"):
+        publish(source, "bulky-b")
+    assert [path.name for path in shelf.iterdir()] == ["bulky-a"]
+    # What is replaced does not count.
+    publish(source, "bulky-a")
+    publish(source, "bulky-b")
+
+
+def test_the_script(run: Path, shelf: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]):
+    assert script.main([str(run), "--name", "named-digits", "--dtype", "float32"]) == 0
+    assert capsys.readouterr().out.strip() == str(shelf / "named-digits")
+    assert script.main([str(shelf)]) == 2
+    assert capsys.readouterr().err.startswith("publish: ")
