@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import random
 import socket
 import subprocess
@@ -291,6 +292,21 @@ def test_processes_share_one_download(toy, server):
     jobs = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [job.communicate(timeout=60)[0].strip() for job in jobs] == [str(len(CONTENT))] * 3
     assert len(server.requests) == 1
+
+
+def test_progress_is_shown_on_a_terminal_only(toy):
+    program = (
+        "from zoo.data.sources import SourceFile, read; "
+        f"read(SourceFile({toy.path!r}, {toy.address!r}, {toy.size}, {toy.sha256!r}))"
+    )
+    screen, terminal = os.openpty()
+    subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True, env={**os.environ, "TERM": "xterm"})
+    os.close(terminal)
+    assert b"toy.gz" in os.read(screen, 10_000)
+    os.close(screen)
+    cached().unlink()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == done.stderr == b""
 
 
 def test_fetch_keeps_the_file_where_it_is_told_to(toy, tmp_path):

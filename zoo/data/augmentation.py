@@ -117,9 +117,10 @@ def affine(images: Tensor, matrices: Tensor, fill: float | Sequence[float] = 0.0
     target = torch.stack([columns, rows, torch.ones_like(rows)]).flatten(1)  # (3, HW)
     # One product for the whole batch: F.affine_grid does the same four times slower.
     grid = (theta @ target).view(-1, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
-    if not torch.any(background := _per_channel(fill, images)):
+    if not any(fill if isinstance(fill, Sequence) else [fill]):
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     # grid_sample knows no other border than 0, so the background is made 0 meanwhile.
+    background = _per_channel(fill, images)
     moved = F.grid_sample(images - background, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved + background
 
