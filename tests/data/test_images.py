@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zoo.data.catalog import DATASETS
-from zoo.data.images import InMemoryImages, load_idx, stratified_split
+from zoo.data.images import InMemoryImages, load_idx
 from zoo.data.registry import create_dataset
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
@@ -68,16 +68,6 @@ def test_validation_split_is_fixed_disjoint_and_stratified(tiny):
     assert torch.equal(labels.bincount(), torch.full((10,), 2))
     assert len(kept) == 40
     assert torch.cdist(kept.flatten(1), images.flatten(1)).min() > 0
-
-
-def test_stratified_split_keeps_shares():
-    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)[torch.randperm(100, generator=torch.Generator())]
-    for held_out in (0, 1, 10, 33, 99, 100):
-        kept, held = stratified_split(labels, held_out)
-        assert len(held) == held_out
-        assert torch.equal(torch.cat([kept, held]).sort().values, torch.arange(100))
-        shares = labels[held].bincount(minlength=3) - torch.tensor([0.5, 0.3, 0.2]) * held_out
-        assert shares.abs().max() < 1
 
 
 def test_augmentation_is_for_training_only(tiny):

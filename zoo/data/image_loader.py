@@ -95,7 +95,7 @@ class TrainingImageLoader:
         self._epoch, self._batch = 0, 0
         full, rest = divmod(len(indices), batch_size)
         # A last batch that would leave a rank with nothing to do is dropped.
-        self._length = full + (rest > 0)
+        self._length = full + (rest >= world)
 
     def __len__(self) -> int:
         """Returns the number of batches in an epoch, the same on every rank."""
