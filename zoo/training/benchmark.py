@@ -22,14 +22,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from zoo.data.registry import create_dataset
 from zoo.locations import cache_dir
-from zoo.training import ending
+from zoo.training.build import Built, build_all
 from zoo.training.compose import compose
 from zoo.training.interrupts import Interrupts
 from zoo.training.run_folder import freeze
 from zoo.training.start import checked_config
-from zoo.training.trainer import Built, build_all, keep_log
+from zoo.training.trainer import keep_log
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,13 @@ def _time_loop(built: Built, batches: Any) -> float:
 
 def _bare(case: Case, folder: Path, batches: int) -> float:
     built, _ = _fresh(case, folder, batches)
-    loader = built.dataset.train_loader()
+    loader = built.data.dataset.train_loader()
     return _time_loop(built, (batch for batch, _ in zip(loader, range(batches), strict=False)))
 
 
 def _zoo(case: Case, folder: Path, batches: int) -> float:
     built, config = _fresh(case, folder, batches)
-    built.trainer.fit(built.task, datamodule=ending.data_module(built.dataset, config))
+    built.trainer.fit(built.task, datamodule=built.data)
     return built.recorder.samples_per_second
 
 
@@ -95,7 +94,7 @@ def _usual(case: Case, folder: Path, batches: int) -> float:
     from torchvision.datasets import MNIST
 
     built, config = _fresh(case, folder, batches)
-    preprocessing = built.dataset.preprocessing
+    preprocessing = built.data.dataset.preprocessing
     per_sample = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(preprocessing["mean"], preprocessing["std"])]
     )
@@ -152,6 +151,7 @@ def benchmark(rounds: int = 5, batches: int = 200, only: Sequence[str] = ()) -> 
             table.add_row(f"{case.model}, {case.data}, {' '.join(case.overrides)}",
                           *(f"{median(values):,.0f}" for values in speeds.values()), *cells)  # fmt: skip
     console = Console()
-    console.print(f"training images/s on {torch.get_num_threads()} threads, median of {rounds} rounds of {batches} steps")
+    threads = torch.get_num_threads()
+    console.print(f"training images/s on {threads} threads, median of {rounds} rounds of {batches} steps")
     console.print(table)
     return good

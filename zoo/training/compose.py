@@ -94,7 +94,7 @@ def flat_keys(config: DictConfig, prefix: str = "") -> list[str]:
     """Returns all dotted keys of a config, branches and leaves."""
     keys = []
     for key in config:
-        name = f"{prefix}{key}"
+        name = prefix + str(key)
         keys.append(name)
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
@@ -153,7 +153,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = (), *, root:
     groups = config_groups(config_dirs)
     try:
         with _config_tree(config_dirs) as searchpath:
-            chosen = [o.input_line for o in parsed if o.key_or_group in groups]
+            chosen = [word for word, o in zip(overrides, parsed, strict=True) if o.key_or_group in groups]
             base = hydra_compose(root, overrides=[*searchpath, *chosen])
             _check_keys(parsed, base, groups)
             full = hydra_compose(root, overrides=[*searchpath, *overrides], return_hydra_config=True)

@@ -2,33 +2,25 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
-from zoo.data.dataset import Dataset
 from zoo.errors import ZooError
 from zoo.pretrained.release import save_release
 from zoo.tasks.task import Task
 from zoo.training import loggers
+from zoo.training.build import Built
 from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, versions
 from zoo.training.records import claims_of
 from zoo.training.run_folder import RunFolder, config_hash, write_json
 
-if TYPE_CHECKING:
-    from zoo.training.trainer import Built
-
 log = logging.getLogger("zoo")
 
 LICENCE = "MIT (weights and code; the data under its own terms)"
-
-
-def data_module(dataset: Dataset, config: dict[str, Any]) -> ZooData:
-    """Wraps a prepared dataset for Lightning."""
-    return ZooData(dataset, config["channels_last"])
 
 
 def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
@@ -55,7 +47,7 @@ def _write_figures(run: RunFolder, task: Task) -> list[Path]:
 
 
 def _save_release(
-    run: RunFolder, config: dict[str, Any], built: "Built", metrics: dict[str, float], headline: dict[str, Any]
+    run: RunFolder, config: dict[str, Any], built: Built, metrics: dict[str, float], headline: dict[str, Any]
 ) -> None:
     name = config["model"]["name"]
     model = built.task.model
@@ -67,8 +59,8 @@ def _save_release(
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "task": config["task"],
         "data": {key: value for key, value in config["data"].items() if key != "dir"},
-        "preprocessing": built.dataset.preprocessing,
-        "class_names": built.dataset.class_names,
+        "preprocessing": built.data.dataset.preprocessing,
+        "class_names": built.data.dataset.class_names,
         "metrics": metrics,
         "headline": headline,
         "claim": config["claim"],
@@ -101,7 +93,7 @@ def print_table(summary: dict[str, Any], folder: Path) -> None:
     Console(soft_wrap=True).print(table)
 
 
-def finish(run: RunFolder, config: dict[str, Any], built: "Built", data: ZooData) -> dict[str, Any]:
+def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, Any]:
     """Tests the selected weights, then writes figures, release and summary, and prints the table.
 
     Returns:
@@ -111,7 +103,7 @@ def finish(run: RunFolder, config: dict[str, Any], built: "Built", data: ZooData
         ZooError: The headline was not measured.
     """
     trainer, task, recorder = built.trainer, built.task, built.recorder
-    metrics = test(trainer, task, data)
+    metrics = test(trainer, task, built.data)
     if task.headline not in metrics:
         raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
     summary = {

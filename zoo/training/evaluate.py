@@ -17,10 +17,11 @@ from zoo.models.registry import arguments_for
 from zoo.pretrained.hub import find_release
 from zoo.pretrained.release import load_release, read_card
 from zoo.training import ending
+from zoo.training.build import build_task, build_trainer
 from zoo.training.compose import compose, parse_overrides, resolve
+from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, hardware, versions
 from zoo.training.run_folder import RunFolder, write_json
-from zoo.training.trainer import build_task, build_trainer
 
 
 def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[Path]) -> dict[str, Any]:
@@ -68,10 +69,10 @@ def measure(
     arguments_for(card["model"], dataset.prepare(), card["arguments"])
     model, _ = load_release(release)
     if config["channels_last"]:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     task = build_task(config, model, dataset)
     trainer = build_trainer(config, [], [], str(release))
-    return ending.test(trainer, task, ending.data_module(dataset, config)), config
+    return ending.test(trainer, task, ZooData(dataset, config["channels_last"])), config
 
 
 def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> dict[str, float]:

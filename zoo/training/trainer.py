@@ -3,53 +3,20 @@
 import logging
 import sys
 import warnings
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from zoo.data.dataset import Dataset
-from zoo.data.registry import create_dataset
 from zoo.errors import ZooError
-from zoo.models.registry import arguments_for, create_model
-from zoo.tasks.catalog import task_class
 from zoo.tasks.task import Task
 from zoo.training import ending, loggers
-from zoo.training.callbacks.checkpoints import BEST, AtomicCheckpointIO, Checkpoints, newest_intact
-from zoo.training.callbacks.finite import FiniteLoss
-from zoo.training.callbacks.generators import GeneratorStates
-from zoo.training.callbacks.loader_position import LoaderPosition
-from zoo.training.callbacks.progress import TrainingProgress
-from zoo.training.callbacks.recorder import MetricsRecorder
+from zoo.training.build import build_all
+from zoo.training.callbacks.checkpoints import BEST, newest_intact
 from zoo.training.environment import environment
 from zoo.training.imports import import_modules
-from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
-from zoo.training.run_folder import RunFolder, config_hash, write_json
-from zoo.training.signatures import check_signatures
-from zoo.training.targets import build
-
-log = logging.getLogger("zoo")
-
-
-@dataclass
-class Built:
-    """Everything that one run consists of."""
-
-    dataset: Dataset
-    task: Task
-    trainer: Trainer
-    recorder: MetricsRecorder
-    model_arguments: dict[str, Any]
+from zoo.training.run_folder import RunFolder, write_json
 
 
 def keep_log(run: RunFolder) -> None:
@@ -63,102 +30,6 @@ def keep_log(run: RunFolder) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.INFO)
-
-
-def build_model(config: dict[str, Any], dataset: Dataset) -> tuple[nn.Module, dict[str, Any]]:
-    """Finds the data and builds the model that fits it.
-
-    Returns:
-        The model, and the resolved arguments it was built with.
-    """
-    spec = dataset.prepare()
-    name = config["model"]["name"]
-    given = {key: value for key, value in config["model"].items() if key != "name"}
-    arguments = arguments_for(name, spec, given)
-    return create_model(name, **arguments), arguments
-
-
-def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Task:
-    """Builds the task with its optimizer and schedule (both made when Lightning asks for them)."""
-    settings = {key: value for key, value in config["task"].items() if key != "name"}
-    schedule = partial(build, config["scheduler"], LRScheduler) if config["scheduler"] else None
-    watched = "val" if config["data"].get("validation") else "test"
-    try:
-        return task_class(config["task"]["name"])(
-            model,
-            dataset.class_names,
-            partial(build, config["optimizer"], Optimizer),
-            schedule,
-            config["scheduler_interval"],
-            watched,
-            **settings,
-        )
-    except ValueError as error:
-        raise ZooError(str(error)) from error
-
-
-def build_loggers(run: RunFolder, config: dict[str, Any]) -> list[Logger]:
-    """Builds the loggers that a config names; metrics.csv is written in any case."""
-    made = []
-    for node in config["logger"].values():
-        own = node["_target_"].startswith(f"{loggers.__name__}.")
-        made.append(build(node, Logger, **({"folder": run.path} if own else {})))
-    return made
-
-
-def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: list[Logger], folder: str) -> Trainer:
-    """Builds Lightning's trainer.
-
-    Raises:
-        ZooError: The hardware that is asked for is not there, or two arguments contradict each other.
-    """
-    arguments = config["trainer"] | {"enable_progress_bar": False}
-    try:
-        return Trainer(
-            **arguments,
-            logger=log_to or False,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            default_root_dir=folder,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        wanted = config["trainer"]["accelerator"]
-        if wanted not in ("auto", "cpu") and not torch.cuda.is_available():
-            raise ZooError(f"trainer.accelerator={wanted}: this machine has no such device; use trainer=cpu") from error
-        raise ZooError(f"the trainer cannot be built: {error}") from error
-
-
-def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> Built:
-    """Checks the config against every signature, then builds data, model, task and trainer."""
-    check_signatures(config)
-    # The trainer is tried before the data: a missing GPU should not be told after a long download.
-    callbacks = [build(node, Callback) for node in config["callbacks"].values()]
-    recorder = MetricsRecorder(MetricsFile(run.metrics), config["trainer"].get("log_every_n_steps") or 50)
-    identity = {"model": config["model"]["name"], "config_hash": config_hash(config)}
-    checkpoints = Checkpoints(
-        run.checkpoints, identity, config["checkpoint"]["every_minutes"], config["select"] == "best", interrupts
-    )
-    progress = [TrainingProgress(recorder)] if config["trainer"].get("enable_progress_bar", True) else []
-    own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), *progress, recorder, checkpoints]
-    seed_everything(config["seed"], workers=True, verbose=False)
-    trainer = build_trainer(config, [*callbacks, *own], [], str(run.path))
-
-    data_arguments = {key: value for key, value in config["data"].items() if key != "name"}
-    dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
-    model, arguments = build_model(config, dataset)
-    if config["init_from"]:
-        initialise_from(model, config["init_from"])
-    if config["channels_last"]:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config["compile"]:
-        model.compile()  # in place: the keys of the state dict stay as they are
-    task = build_task(config, model, dataset)
-    trainer.loggers = build_loggers(run, config) if trainer.is_global_zero and not trainer.fast_dev_run else []
-    return Built(dataset, task, trainer, recorder, arguments)
 
 
 def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
@@ -206,16 +77,15 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
     if trainer.is_global_zero:
         run.summary.unlink(missing_ok=True)
         device = trainer.strategy.root_device
-        write_json(run.environment, environment(device, config["seed"], sys.orig_argv, built.dataset.checksums))
+        write_json(run.environment, environment(device, config["seed"], sys.orig_argv, built.data.dataset.checksums))
         loggers.begin(trainer.loggers, config)
     if resume_from is None:
         MetricsFile(run.metrics).truncate(0)  # rows of an attempt that ended before its first checkpoint
         built.recorder.file = MetricsFile(run.metrics)
 
-    data = ending.data_module(built.dataset, config)
     with interrupts.deferring():
-        trainer.fit(task, datamodule=data, ckpt_path=resume_from, weights_only=True)
+        trainer.fit(task, datamodule=built.data, ckpt_path=resume_from, weights_only=True)
     interrupts.raise_if_received()
     if config["select"] == "best":
         _load_best(run, task)
-    return ending.finish(run, config, built, data)
+    return ending.finish(run, config, built)
