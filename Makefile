@@ -1,4 +1,5 @@
 # `make` alone lists what there is.
+PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 TESTS ?= tests
@@ -8,7 +9,9 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready: pyproject.toml constraints.txt
-	@test -x $(PYTHON) || $${PYTHON3:-python3} -m venv $(VENV)
+	@$(PYTHON3) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON3=python3.12 …")'
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@echo "installing into $(VENV): several GB on first use, a few minutes"
 	$(PYTHON) -m pip install --quiet --editable '.[all,dev]' --constraint constraints.txt
 	@touch $@
 

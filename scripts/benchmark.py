@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from zoo.errors import ZooError
-from zoo.training.benchmark import benchmark
 
 
 def main() -> int:
@@ -14,6 +13,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=200)
     arguments = parser.parse_args()
+
+    from zoo.training.benchmark import benchmark  # --help should not wait for torch
+
     try:
         return 0 if benchmark(arguments.rounds, arguments.batches, arguments.models) else 1
     except ZooError as error:

@@ -5,6 +5,7 @@ python scripts/reproduce.py --tables                     only renew the tables f
 """
 
 import argparse
+import itertools
 import sys
 
 from zoo.errors import ZooError
@@ -23,12 +24,12 @@ def main() -> int:
     if not arguments.experiments and not arguments.tables:
         parser.error("name at least one experiment, or give --tables")
     try:
-        failed = [
-            f"{name} seed {seed}"
-            for name in arguments.experiments
-            for seed in arguments.seeds
-            if not reproduce(name, seed, arguments.set)
-        ]
+        failed = []
+        for name, seed in itertools.product(arguments.experiments, arguments.seeds):
+            if reproduce(name, seed, arguments.set):
+                rebuild_tables()  # after each record: tables and records never stand apart for hours
+            else:
+                failed.append(f"{name} seed {seed}")
         print("renewed", *(path.name for path in rebuild_tables()))
     except ZooError as error:
         print(f"reproduce: {error}", file=sys.stderr)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.cli import main
 from zoo.training.callbacks.checkpoints import LAST
 from zoo.training.start import prepare_run
 
@@ -34,6 +33,7 @@ def runs(tmp_path: Path) -> list[Path]:
         (["select=first"], "choose last or best"),
         (["select=best"], "needs a validation split"),
         (["seed=abc"], "seed='abc' is not possible: expected int"),
+        (["seed=-1"], "seed=-1 is not possible: expected 0 to 4294967295"),
         (["optimizer"], "expected key=value"),
         (["--fast"], "no flag --fast"),
         (["model=lenet5,lenet5_modern"], "put -m before it"),
@@ -56,11 +56,13 @@ def test_mistakes_found_before_torch_is_imported(words, told, one_line_error, tm
         (["data.batch_size=100000"], "data.batch_size=100000"),
     ],
 )
+@pytest.mark.usefixtures("in_this_process")
 def test_mistakes_found_in_the_training_process_leave_no_folder(words, told, one_line_error, tmp_path):
     assert told in one_line_error("train", *FAST, *words, code=1)
     assert runs(tmp_path) == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_an_unknown_key_in_a_yaml_file_of_one_s_own(one_line_error, tmp_path):
     folder = tmp_path / "own" / "optimizer"
     folder.mkdir(parents=True)
@@ -71,6 +73,7 @@ def test_an_unknown_key_in_a_yaml_file_of_one_s_own(one_line_error, tmp_path):
     assert "does not compose" in one_line_error("train", "--config-dir", str(folder.parent), "optimizer=worse")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_missing_data_without_a_network(one_line_error, monkeypatch):
     monkeypatch.setenv("ZOO_MIRROR", "http://127.0.0.1:9/nothing")
     told = one_line_error("train", *FAST, "data=mnist", code=1)
@@ -78,6 +81,7 @@ def test_missing_data_without_a_network(one_line_error, monkeypatch):
     assert "sha256" in told
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there(one_line_error):
     assert "use trainer=cpu" in one_line_error("train", *FAST, "trainer=gpu", code=1)
@@ -92,7 +96,9 @@ def test_model_and_data_that_do_not_fit(one_line_error, tmp_path, monkeypatch):
         "def colourful() -> nn.Module:\n    return nn.Identity()\n"
     )
     monkeypatch.chdir(tmp_path)
-    told = one_line_error("train", *FAST, "imports=[colourful]", "model.name=colourful", "~model.loss", "~model.j", code=1)
+    told = one_line_error(
+        "train", *FAST, "imports=[colourful]", "model.name=colourful", "~model.loss", "~model.j", code=1
+    )
     assert "colourful takes colour images only, the data is 1x28x28 images of 10 classes" in told
 
 
@@ -108,8 +114,10 @@ def test_a_runs_folder_that_cannot_be_made(one_line_error, tmp_path):
     assert "choose another with runs_dir=" in one_line_error("train", f"runs_dir={tmp_path / 'file' / 'runs'}")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_nan_stops_within_a_step_and_names_the_last_good_checkpoint(one_line_error, tmp_path):
-    words = ["trainer=cpu", "logger=none", "optimizer.lr=1e12", "checkpoint.every_minutes=0", "-q"]
+    words = ["model=lenet5_modern", "optimizer=sgd", "optimizer.lr=1e12", "trainer=cpu", "logger=none",
+             "checkpoint.every_minutes=0", "-q"]  # fmt: skip
     told = one_line_error("train", *words, code=1)
     assert "at step" in told
     (run,) = (tmp_path / "runs").glob("*/*")
@@ -117,10 +125,10 @@ def test_nan_stops_within_a_step_and_names_the_last_good_checkpoint(one_line_err
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("finished")
-    assert main(["train", "-q", *FAST, f"runs_dir={root}"]) == 0
-    return next(root.glob("*/*"))
+def finished(tmp_path_factory, train_here) -> Path:
+    run = prepare_run([*FAST, f"runs_dir={tmp_path_factory.mktemp('finished')}"])
+    assert train_here(run) == 0
+    return run.path
 
 
 def test_resuming_what_cannot_be_resumed(finished, one_line_error, tmp_path):
@@ -135,6 +143,7 @@ def test_only_trainer_and_logger_change_in_a_resumed_run(one_line_error):
     assert "cannot change" in one_line_error("train", f"resume={run.path}", "data=mnist")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_checkpoint_of_another_model(finished, one_line_error):
     run = prepare_run([*FAST, "model=lenet5_modern"])
     run.checkpoints.mkdir()
@@ -142,6 +151,7 @@ def test_the_checkpoint_of_another_model(finished, one_line_error):
     assert "belongs to lenet5, this run trains lenet5_modern" in one_line_error("train", f"resume={run.path}", code=1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_damaged_data_file(one_line_error, tmp_path):
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)

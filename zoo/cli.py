@@ -12,27 +12,33 @@ from zoo.errors import ZooError, nearest
 HELP = """\
 zoo: landmark deep-learning papers, one command away
 
-  zoo train [model=NAME] [data=NAME] [experiment=NAME] [key=value …]   train, test, write a run folder
-  zoo evaluate RUN|RELEASE [key=value …]                                measure released weights again
-  zoo predict RUN|RELEASE INPUT…                                        use a model on files of your own
-  zoo list models|data|experiments|pretrained [PATTERN]                 what there is
-  zoo info NAME                                                         a model, dataset, experiment or release in full
+  zoo train [key=value …]                   train, test, write a run folder
+  zoo evaluate RUN|RELEASE [key=value …]    measure released weights again
+  zoo predict RUN|RELEASE INPUT…            use a model on files of your own
+  zoo list models|data|experiments|pretrained [PATTERN]
+                                            what there is
+  zoo info NAME                             a model, dataset, experiment or
+                                            release in full, every config key
   zoo --version
 
 Examples:
-  zoo train                                        LeNet-5 on real digits, no download, under a minute
-  zoo train experiment=lenet5_mnist seed=2         the paper's protocol, with the paper's number beside ours
-  zoo train model=lenet5_modern data=mnist optimizer.lr=0.002 trainer.max_epochs=5
-  zoo train -m model=lenet5,lenet5_modern seed=1,2,3      a sweep: all six runs, ranked; typed again it goes on
-  zoo train resume=runs/lenet5_digits/…            go on exactly where a killed run stopped
+  zoo train                                 LeNet-5 on real digits, no download,
+                                            under a minute
+  zoo train model=lenet5_modern data=mnist optimizer.lr=0.002
+  zoo train experiment=lenet5_mnist seed=2  the paper's protocol, its number
+                                            printed beside ours
+  zoo train -m model=lenet5,lenet5_modern seed=1,2,3
+                                            a sweep: all six runs, ranked; typed
+                                            again it goes on
+  zoo train resume=runs/lenet5_digits/…     go on exactly where a run was killed
   zoo predict lenet5-mnist digit.png
   python -c 'import zoo; model = zoo.load_pretrained("lenet5-mnist")'
 
 Flags of `zoo train`:
-  -m, --multirun      run every combination of comma-separated values
+  -m, --multirun      every combination of comma-separated values
   -q, --quiet         no progress, one line at the end
   --config-dir DIR    config files of your own, beside the shipped ones
-  --cfg job, --info, --hydra-help                  passed on to Hydra
+  --cfg job, --info, --hydra-help           passed on to Hydra
 
 `zoo info lenet5` explains every config key. ZOO_DEBUG=1 shows tracebacks."""
 
@@ -159,7 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or what went wrong: 1 an error while running, 2 a mistake in what was typed, 130 Ctrl-C, 143 SIGTERM.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv), become=argv is None)
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv), become=argv is None)
+        sys.stdout.flush()
+        return code
     except ZooError as error:
         if os.environ.get("ZOO_DEBUG") == "1":
             raise
@@ -169,8 +177,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("zoo: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # `zoo list models | head` closes our output early; that is no error.
-        sys.stderr.close()
+        # `zoo list models | head` closes our output early: no error. What is still to be written goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

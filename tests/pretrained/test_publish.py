@@ -114,8 +114,47 @@ def test_sizes_are_bounded(tmp_path: Path, shelf: Path):
     publish(source, "bulky-b")
 
 
-def test_the_script(run: Path, shelf: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]):
-    assert script.main([str(run), "--name", "named-digits", "--dtype", "float32"]) == 0
-    assert capsys.readouterr().out.strip() == str(shelf / "named-digits")
+def test_the_card_tells_the_metrics_of_the_weights_as_they_are_stored(run: Path, shelf: Path):
+    def loss_changes(folder: Path) -> dict[str, float]:
+        return {"test/error": 0.93, "test/loss": 0.5 if read_card(folder)["dtype"] == "float32" else 0.51}
+
+    assert read_card(publish(run, measure=loss_changes))["metrics"] == {"test/error": 0.93, "test/loss": 0.51}
+
+
+def test_weights_that_do_not_measure_what_their_run_did_are_refused(run: Path, shelf: Path):
+    with pytest.raises(ZooError, match=r"is not published: measured again, test/error is 0\.95, its run says 0\.93"):
+        publish(run, measure=lambda _: {"test/error": 0.95})
+    with pytest.raises(ZooError, match="test/error is missing"):
+        publish(run, measure=lambda _: {"test/loss": 0.1})
+    assert list(shelf.iterdir()) == []
+
+
+def test_the_script_measures_a_run_and_publishes_it(trained, shelf: Path, script: ModuleType, capsys):
+    assert script.main([str(trained.run.path)]) == 0
+    assert capsys.readouterr().out.strip() == str(shelf / "lenet5_modern-tiny")
+    card, before = read_card(shelf / "lenet5_modern-tiny"), read_card(trained.run.release)
+    assert card["headline"] == before["headline"]
+    assert card["metrics"]["test/error"] == pytest.approx(before["metrics"]["test/error"], abs=1e-6)
+    assert script.main([str(trained.run.path), "--name", "named-digits", "--dtype", "float32"]) == 0
+    assert read_card(shelf / "named-digits")["dtype"] == "float32"
+
+
+def test_the_script_refuses_other_weights_and_tells_what_is_missing(
+    trained, shelf: Path, script: ModuleType, tmp_path: Path, monkeypatch, capsys
+):
+    other = tmp_path / "other"
+    model, card = load_release(trained.run.release)
+    with torch.no_grad():
+        next(model.parameters()).mul_(-1)
+    save_release(other, model, card["model"], card["arguments"], card)
+    assert script.main([str(other)]) == 2
+    assert "its run says" in capsys.readouterr().err
+    save_release(other, model, card["model"], card["arguments"], {**card, "data": {**card["data"], "name": "mnist"}})
+    monkeypatch.setenv("ZOO_MIRROR", "http://127.0.0.1:9/nothing")
+    assert script.main([str(other)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("publish: ")
+    assert "t10k" in told or "train-images" in told
+    assert len(told.splitlines()) == 1
     assert script.main([str(shelf)]) == 2
-    assert capsys.readouterr().err.startswith("publish: ")
+    assert list(shelf.iterdir()) == []

@@ -91,7 +91,8 @@ def test_sigkill_then_resume_is_exact(moment, reference: RunFolder):
     victim = Victim(WORDS)
     victim.start()
     victim.wait_for(lambda: moment(victim))
-    assert victim.hit(signal.SIGKILL)[0] == -signal.SIGKILL
+    code, error = victim.hit(signal.SIGKILL)
+    assert code == -signal.SIGKILL, error
     assert not victim.run.summary.exists()
     assert main(["train", f"resume={victim.run.path}"]) == 0
     assert_same(victim.run, reference)
@@ -116,7 +117,7 @@ def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: in
     victim.start()
     victim.wait_for(lambda: in_mid_epoch(victim))
     returned, error = victim.hit(number)
-    assert returned == code
+    assert returned == code, error
     assert f"zoo train resume={victim.run.path}" in error
     assert victim.run.read_summary() == {"status": "interrupted", "error": None}
     assert torch.load(victim.run.checkpoints / LAST, weights_only=True)["epoch"] == 1

@@ -284,5 +284,10 @@ def lenet5(loss: Criterion = "mse", j: float = 0.1) -> LeNet5:
     fits=_fits_modern,
 )
 def lenet5_modern(num_classes: int = 10, in_channels: int = 1) -> LeNet5Modern:
-    """LeNet-5 as usually written today, 61,706 parameters at 1 channel and 10 classes."""
+    """LeNet-5 as usually written today, 61,706 parameters at 1 channel and 10 classes.
+
+    Args:
+        num_classes: How many classes are told apart.
+        in_channels: 1 for grey images, 3 for colour.
+    """
     return LeNet5Modern(num_classes, in_channels)

@@ -47,8 +47,22 @@ def _check_size(name: str, size: int) -> None:
         )
 
 
-def _headline_changes(before: Path, after: Path, metric: str, measure: Measure) -> bool:
-    return not math.isclose(measure(before)[metric], measure(after)[metric], rel_tol=1e-6, abs_tol=1e-9)
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _check_headline(card: Mapping[str, Any], measured: Mapping[str, float]) -> None:
+    """Refuses weights that do not measure what their card says.
+
+    Raises:
+        ZooError: They measure something else.
+    """
+    metric, told = card["headline"]["metric"], card["headline"]["value"]
+    if metric not in measured or not _same(measured[metric], told):
+        raise ZooError(
+            f"{card['name']} is not published: measured again, {metric} is {measured.get(metric, 'missing')}, its run "
+            f"says {told}; are data, versions and precision those of the run?"
+        )
 
 
 def publish(run: Path | str, name: str | None = None, dtype: str = "float16", measure: Measure | None = None) -> Path:
@@ -58,26 +72,35 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
         run: A finished run's folder, or a release's.
         name: What to call it; by default what the run's config says under `release`.
         dtype: How weights are stored, `"float16"` or `"float32"`.
-        measure: Returns the metrics of a release folder. With it, float16 gives way to float32 where rounding the
-            weights would change the headline.
+        measure: Returns the metrics of a release folder. With it, weights that do not measure what their card says
+            are refused, float16 gives way to float32 where rounding would change the headline, and the card tells
+            the metrics of the weights as they are stored.
 
     Returns:
         The folder of the published release.
 
     Raises:
-        ZooError: The run has no release, the name is none, or it would take too much room.
+        ZooError: The run has no release, the name is none, it would take too much room, or what is measured is not
+            what the run measured.
     """
     source = find_release(run)
     model, card = load_release(source)
-    name = _checked_name(name, card)
+    card["name"] = name = _checked_name(name, card)
 
     def save(folder: Path, dtype: str) -> Path:
-        return save_release(folder, model, card["model"], card["arguments"], {**card, "name": name}, dtype)
+        return save_release(folder, model, card["model"], card["arguments"], card, dtype)
 
+    if measure:
+        measured = measure(source)
+        _check_headline(card, measured)
     with tempfile.TemporaryDirectory() as aside:
         staged = save(Path(aside) / name, dtype)
-        if measure and dtype == "float16" and _headline_changes(source, staged, card["headline"]["metric"], measure):
-            dtype = "float32"
-            staged = save(staged, dtype)
+        if measure and dtype == "float16":
+            rounded, metric = measure(staged), card["headline"]["metric"]
+            if _same(rounded[metric], measured[metric]):
+                card["metrics"] = dict(rounded)
+            else:
+                dtype = "float32"
+                staged = save(staged, dtype)
         _check_size(name, folder_bytes(staged))
     return save(shipped("pretrained") / name, dtype)

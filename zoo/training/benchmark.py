@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from zoo.errors import unknown
 from zoo.locations import cache_dir
 from zoo.training.build import Built, build_all
 from zoo.training.compose import compose
@@ -84,7 +85,7 @@ def _bare(case: Case, folder: Path, batches: int) -> float:
 
 
 def _zoo(case: Case, folder: Path, batches: int) -> float:
-    built, config = _fresh(case, folder, batches)
+    built, _ = _fresh(case, folder, batches)
     built.trainer.fit(built.task, datamodule=built.data)
     return built.recorder.samples_per_second
 
@@ -126,8 +127,14 @@ def benchmark(rounds: int = 5, batches: int = 200, only: Sequence[str] = ()) -> 
 
     Returns:
         Whether every ratio reached what is expected of it.
+
+    Raises:
+        ZooError: There is no such case, or the data is missing.
     """
     disable_possible_user_warnings()
+    for name in only:
+        if name not in (known := [case.model for case in CASES]):
+            raise unknown("benchmark", name, known)
     cases = [case for case in CASES if not only or case.model in only]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("case", "bare", "zoo", "usual", "zoo / bare", "zoo / usual"):

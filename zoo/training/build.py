@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -51,19 +52,26 @@ def build_model(config: dict[str, Any], dataset: Dataset) -> tuple[nn.Module, di
 
     Returns:
         The model, and the resolved arguments it was built with.
+
+    Raises:
+        ZooError: The model does not fit the data, or has layers whose sizes are not known yet.
     """
     spec = dataset.prepare()
     name = config["model"]["name"]
     given = {key: value for key, value in config["model"].items() if key != "name"}
     arguments = arguments_for(name, spec, given)
-    return create_model(name, **arguments), arguments
+    model = create_model(name, **arguments)
+    # Said now, not when the release is written hours later.
+    if lazy := [key for key, parameter in model.named_parameters() if is_lazy(parameter)]:
+        raise ZooError(f"{name} has parameters without a shape ({', '.join(lazy)}): give lazy layers their sizes")
+    return model, arguments
 
 
 def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Task:
     """Builds the task with its optimizer and schedule (both made when Lightning asks for them)."""
     settings = {key: value for key, value in config["task"].items() if key != "name"}
     schedule = partial(build, config["scheduler"], LRScheduler) if config["scheduler"] else None
-    watched = "val" if config["data"].get("validation") else "test"
+    watched = "test" if dataset.validation_loader() is None else "val"
     try:
         return task_class(config["task"]["name"])(
             model,
@@ -138,5 +146,6 @@ def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) ->
     if config["compile"]:
         model.compile()  # in place: the keys of the state dict stay as they are
     task = build_task(config, model, dataset)
+    task.configure_optimizers()  # tried here, where what it refuses leaves no run behind
     trainer.loggers = build_loggers(run, config) if trainer.is_global_zero and not trainer.fast_dev_run else []  # type: ignore[attr-defined]
     return Built(ZooData(dataset, config["channels_last"]), task, trainer, recorder, arguments)

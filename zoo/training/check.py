@@ -48,7 +48,7 @@ _ALLOWED_PREFIXES = (
     "zoo.training.loggers.",
 )
 
-_CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
+CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
 
@@ -122,12 +122,14 @@ def check(config: dict[str, Any]) -> None:
     for key in config:
         if key not in TOP_LEVEL:
             raise unknown_key(key, TOP_LEVEL)
-    for key, choices in _CHOICES.items():
+    for key, choices in CHOICES.items():
         if config[key] not in choices:
             raise ZooError(f"{key}={config[key]} is not possible: choose {' or '.join(choices)}")
     for key, kind in (("seed", int), ("compile", bool), ("channels_last", bool), ("imports", list), ("name", str)):
         if type(config[key]) is not kind:
             raise ZooError(f"{key}={config[key]!r} is not possible: expected {kind.__name__}")
+    if not 0 <= config["seed"] < 2**32:
+        raise ZooError(f"seed={config['seed']} is not possible: expected 0 to {2**32 - 1}")
     minutes = config["checkpoint"].get("every_minutes")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes < 0:
         raise ZooError(f"checkpoint.every_minutes={minutes!r} is not possible: expected a number of minutes ≥ 0")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -113,6 +114,9 @@ def unknown_key(key: str, known: Sequence[str]) -> ZooError:
 
 
 def _check_choices(parsed: Sequence[Override], config_dirs: Sequence[Path], root: str) -> None:
+    if typed := [override for override in parsed if override.is_sweep_override()]:
+        hint = "put -m before it to run them all" if root == "train" else "give one"
+        raise ZooError(f"{typed[0].input_line} names several values: {hint}")
     groups = config_groups(config_dirs)
     for override in parsed:
         group = override.key_or_group
@@ -122,8 +126,6 @@ def _check_choices(parsed: Sequence[Override], config_dirs: Sequence[Path], root
         for choice in value if isinstance(value, list) else [value]:
             if choice is not None and choice not in group_choices(group, config_dirs):
                 raise unknown(group, str(choice), group_choices(group, config_dirs))
-    if root == "train" and (typed := [o for o in parsed if o.is_sweep_override()]):
-        raise ZooError(f"{typed[0].input_line} names several values: put -m before it to run them all")
 
 
 def _check_keys(parsed: Sequence[Override], base: DictConfig, groups: Sequence[str]) -> None:
@@ -132,7 +134,7 @@ def _check_keys(parsed: Sequence[Override], base: DictConfig, groups: Sequence[s
         key = override.key_or_group
         if key in groups or key.startswith("hydra"):
             continue
-        if key.split(".")[0] not in base or (not (override.is_add() or override.is_force_add()) and key not in known):
+        if key.split(".")[0] not in known or (not (override.is_add() or override.is_force_add()) and key not in known):
             raise unknown_key(key, known)
 
 
@@ -159,6 +161,8 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = (), *, root:
             full = hydra_compose(root, overrides=[*searchpath, *overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ZooError(f"the config does not compose: {str(error).strip().splitlines()[0]}") from error
+    except yaml.YAMLError as error:
+        raise ZooError(f"the config does not compose, a file is no YAML: {error}") from error
     choices = OmegaConf.to_container(full.hydra.runtime.choices)
     assert isinstance(choices, dict)
     OmegaConf.set_struct(full, False)

@@ -1,11 +1,46 @@
 """The thin wrapper that hands any dataset of the zoo to Lightning."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
-from zoo.data.dataset import Dataset, Loader
+from zoo.data.dataset import Dataset, Loader, TrainingLoader
+
+
+class FirstBatches:
+    """The first batches of the first epoch, again and again: what `trainer.overfit_batches` trains on.
+
+    Args:
+        loader: A training loader; Lightning stops asking it after so many batches.
+    """
+
+    def __init__(self, loader: TrainingLoader) -> None:
+        self.batch_size = loader.batch_size
+        self._loader = loader
+        self._beginning = loader.state_dict()
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """Returns the number of batches in a whole epoch."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields batches from the first one on, or from a position that was just restored."""
+        if not self._resumed:
+            self._loader.load_state_dict(self._beginning)
+        self._resumed = False
+        yield from self._loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Returns the position of the next batch."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Moves to a position."""
+        self._loader.load_state_dict(state_dict)
+        self._resumed = True
 
 
 class ZooData(LightningDataModule):
@@ -33,9 +68,10 @@ class ZooData(LightningDataModule):
         assert trainer is not None
         return {"rank": trainer.global_rank, "world": trainer.world_size, "device": trainer.strategy.root_device}
 
-    def train_dataloader(self) -> Loader:
+    def train_dataloader(self) -> TrainingLoader:
         """Returns the training loader, which keeps its position in checkpoints."""
-        return self.dataset.train_loader(**self._place())
+        loader = self.dataset.train_loader(**self._place())
+        return FirstBatches(loader) if self.trainer and self.trainer.overfit_batches > 0 else loader  # type: ignore[attr-defined]
 
     def val_dataloader(self) -> Loader:
         """Returns the validation split, or where none is held out the test split, as a curve to look at."""

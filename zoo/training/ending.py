@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from rich.console import Console
-from rich.table import Table
 
 from zoo.errors import ZooError
 from zoo.pretrained.release import save_release
@@ -17,6 +15,7 @@ from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, versions
 from zoo.training.records import claims_of
 from zoo.training.run_folder import RunFolder, config_hash, write_json
+from zoo.training.tables import unit_text
 
 log = logging.getLogger("zoo")
 
@@ -27,11 +26,17 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
     """Measures the weights as they are on the test split.
 
     Returns:
-        Metrics by name, e.g. `{"test/error": 0.95}`.
+        Metrics by name, e.g. `{"test/error": 0.95}`; the headline is among them.
+
+    Raises:
+        ZooError: The headline was not measured.
     """
     task.published.clear()
     trainer.test(task, datamodule=data, verbose=False)
-    return {name: value for name, value in task.published.items() if name.startswith("test/")}
+    metrics = {name: value for name, value in task.published.items() if name.startswith("test/")}
+    if task.headline not in metrics:
+        raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
+    return metrics
 
 
 def _write_figures(run: RunFolder, task: Task) -> list[Path]:
@@ -76,21 +81,22 @@ def _save_release(
 
 def print_table(summary: dict[str, Any], folder: Path) -> None:
     """Prints what a run came to: the headline with the paper's number beside it, time, speed, folder."""
-    table = Table(show_header=False, box=None, pad_edge=False)
     headline = summary["headline"]
-    claims = [claim for claim in claims_of(summary) if claim["metric"] == headline["metric"]]
-    table.add_row(headline["metric"], f"{headline['value']:.4g}")
-    for claim in claims:
-        table.add_row("paper", f"{claim['reported']} {claim['unit']} ({claim['where']}); protocol {claim['protocol']}")
+    rows = [(headline["metric"], f"{headline['value']:.4g}")]
+    for claim in claims_of(summary):
+        if claim["metric"] == headline["metric"]:
+            reported = f"{claim['reported']}{unit_text(claim)}"
+            rows.append(("paper", f"{reported} ({claim['where']}); protocol {claim['protocol']}"))
     others = [f"{name} {value:.4g}" for name, value in summary["metrics"].items() if name != headline["metric"]]
     if others:
-        table.add_row("also", "  ".join(others))
+        rows.append(("also", "  ".join(others)))
     speed = f"{summary['samples_per_s']:,.0f} {summary['sample_unit']}/s"
-    table.add_row(
-        "training", f"{summary['duration_s']:,.1f} s, {speed}, seed {summary['seed']}, {summary['selection']}"
-    )
-    table.add_row("folder", str(folder))
-    Console(soft_wrap=True).print(table)
+    took = f"{summary['duration_s']:,.1f} s, {speed}"
+    rows.append(("training", f"{took}, seed {summary['seed']}, {summary['selection']}"))
+    rows.append(("folder", str(folder)))
+    width = max(len(label) for label, _ in rows)
+    # Not rich's: its tables wrap inside columns, and a folder's name is for copying.
+    print("\n".join(f"{label:<{width}}  {text}" for label, text in rows), flush=True)
 
 
 def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, Any]:
@@ -104,8 +110,6 @@ def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, An
     """
     trainer, task, recorder = built.trainer, built.task, built.recorder
     metrics = test(trainer, task, built.data)
-    if task.headline not in metrics:
-        raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
     summary = {
         "status": "finished",
         "headline": {"metric": task.headline, "value": metrics[task.headline], "direction": task.headline_direction},

@@ -1,6 +1,9 @@
 """`zoo evaluate`: measures released weights again, on their own data or on another."""
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,8 +11,6 @@ from typing import Any
 import torch
 from lightning.pytorch import seed_everything
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from zoo.data.registry import create_dataset
 from zoo.errors import ZooError
@@ -21,17 +22,35 @@ from zoo.training.build import build_task, build_trainer
 from zoo.training.compose import compose, parse_overrides, resolve
 from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, hardware, versions
+from zoo.training.imports import import_modules
 from zoo.training.run_folder import RunFolder, write_json
+from zoo.training.screen import columns, show
+from zoo.training.signatures import check_signatures
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps from the screen what Lightning has to say; a run has a log for it, a measurement has none."""
+    names = ("lightning.pytorch", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for name in names:
+                logging.getLogger(name).setLevel(logging.ERROR)
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[Path]) -> dict[str, Any]:
     """Composes what to evaluate on: the card's data and settings, then what was typed."""
     typed = {override.key_or_group for override in parse_overrides(overrides)}
     for key in typed:
-        if key not in ("trainer", "data", "channels_last") and not key.startswith(("trainer.", "data.")):
-            raise ZooError(
-                f"{key} cannot change in an evaluation: only data, data.…, trainer, trainer.… and channels_last"
-            )
+        if key not in ("trainer", "data", "channels_last", "imports") and not key.startswith(("trainer.", "data.")):
+            raise ZooError(f"{key} cannot change in an evaluation: only data, data.…, trainer, trainer.…, "
+                           "channels_last and imports")  # fmt: skip
     words = list(overrides) if "data" in typed else [f"data={card['data']['name']}", *overrides]
     composed = compose(words, config_dirs, root="evaluate").config
     # The training data's own scaling belongs to the weights, whatever they are measured on.
@@ -51,7 +70,7 @@ def measure(
 
     Args:
         release: The folder of the release.
-        overrides: `data=…`, `data.…`, `trainer.…`.
+        overrides: `data=…`, `data.…`, `trainer.…`, `imports=…`.
         config_dirs: Folders with config groups of the user's own.
 
     Returns:
@@ -62,6 +81,8 @@ def measure(
     """
     card = read_card(release)
     config = _config(card, overrides, config_dirs)
+    import_modules(config["imports"])
+    check_signatures(config)
     seed_everything(card["seed"], workers=True, verbose=False)
     dataset = create_dataset(
         config["data"]["name"], seed=card["seed"], **{k: v for k, v in config["data"].items() if k != "name"}
@@ -71,8 +92,9 @@ def measure(
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)
     task = build_task(config, model, dataset)
-    trainer = build_trainer(config, [], [], str(release))
-    return ending.test(trainer, task, ZooData(dataset, config["channels_last"])), config
+    with _undisturbed():
+        trainer = build_trainer(config, [], [], str(release))
+        return ending.test(trainer, task, ZooData(dataset, config["channels_last"])), config
 
 
 def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> dict[str, float]:
@@ -89,12 +111,10 @@ def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequ
     release = find_release(name_or_path)
     card = read_card(release)
     metrics, config = measure(release, overrides, config_dirs)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("metric", "now", "card"):
-        table.add_column(title)
+    table = columns("metric", "now", "card")
     for metric, value in metrics.items():
         table.add_row(metric, f"{value:.4g}", f"{card['metrics'][metric]:.4g}" if metric in card["metrics"] else "")
-    Console().print(f"{card['name']} on {config['data']['name']}", table)
+    show(f"{card['name']} on {config['data']['name']}", table)
     run = RunFolder(release.parent)
     if release.name == "release" and run.config.is_file():
         run.evaluations.mkdir(exist_ok=True)

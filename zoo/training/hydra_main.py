@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import ZooError
 from zoo.locations import shipped
@@ -39,10 +39,12 @@ def train_task(config: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(shipped("configs")), config_name="evaluate")
 def evaluate_task(config: DictConfig) -> None:
     """Measures a release again."""
-    from zoo.training.evaluate import evaluate
-
     overrides = [word for word in HydraConfig.get().overrides.task if not word.startswith("release=")]
     try:
+        if OmegaConf.is_missing(config, "release"):
+            raise ZooError("release=RUN|RELEASE is missing: name a run folder, a release folder or a release")
+        from zoo.training.evaluate import evaluate
+
         evaluate(config.release, overrides)
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)

@@ -19,6 +19,6 @@ def import_modules(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # A user's module can fail in any way; whatever it is, the line names the module.
             raise ZooError(f"imports={name} cannot be imported: {type(error).__name__}: {error}") from error

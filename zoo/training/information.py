@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import textwrap
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from zoo.data.catalog import DATASETS
@@ -15,16 +17,11 @@ from zoo.pretrained.hub import list_pretrained, pretrained_card
 from zoo.training.compose import compose, resolve
 from zoo.training.listing import claim_text
 from zoo.training.records import all_records, chosen, claims_of, experiments
-from zoo.training.reference import key_meanings
-from zoo.training.tables import mean_and_spread
+from zoo.training.reference import key_meanings, top_level_types
+from zoo.training.screen import columns, show
+from zoo.training.tables import measured, unit_text
 
-console = Console(soft_wrap=True)
-
-
-def measured(records: list[dict[str, Any]]) -> str:
-    """Says what the records of an experiment measured: mean ± std over seeds, and how many."""
-    values = [record["headline"]["value"] for record in records]
-    return f"{mean_and_spread(values, 2)} ({len(values)} seed{'s' if len(values) > 1 else ''})"
+_LONGEST_TYPE = 40
 
 
 def argument_meanings(constructor: Any) -> dict[str, str]:
@@ -33,59 +30,86 @@ def argument_meanings(constructor: Any) -> dict[str, str]:
     if not section:
         return {}
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1], re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    return {name: " ".join(text.replace("`", "").split()).removesuffix(".") for name, text in entries}
 
 
-def _experiment_rows(table: Table, keep: Any) -> None:
+def typed_value(value: Any) -> str:
+    """Writes a value as it is typed on the command line, e.g. `{flip: true}`."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {typed_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(typed_value, value))}]"
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else str(value)
+    )
+
+
+def _experiment_rows(table: Table, keep: Callable[[str, dict[str, Any]], bool]) -> None:
+    """Adds the experiments that are kept: the paper's number, ours, and what differs from the paper."""
     records = all_records()
     for name, experiment in experiments().items():
         if not keep(name, experiment):
             continue
-        ours = f"; measured {measured(records[name])}" if name in records else "; no record yet"
         for claim in claims_of(experiment):
-            paper = f"paper {claim_text(claim)} ({claim['where']}); protocol {claim['protocol']}"
-            table.add_row(f"experiment={name}", paper + ours)
+            paper = f"{name}: paper {claim_text(claim)} ({claim['where']})"
+            runs = records.get(name, [])
+            ours = f"ours {measured(runs, claim)}{unit_text(claim)}, seeds {len(runs)}" if runs else "no record yet"
+            table.add_row("experiment", escape(f"{paper}; {ours}; protocol {claim['protocol']}"))
 
 
-def _print_keys(config: dict[str, Any]) -> None:
-    """Prints each key with its type, default and meaning."""
-    from zoo.data.registry import create_dataset  # noqa: F401  (registers the datasets' signatures)
+def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """Returns dotted key -> (type, value, meaning) for each key of a resolved config."""
     from zoo.models.registry import registration
     from zoo.training.signatures import known_types
 
     entry = registration(config["model"]["name"])
-    meanings = {**key_meanings(), **{f"model.{k}": v for k, v in argument_meanings(entry.constructor).items()}}
-    meanings |= {"model.name": "the model", "data.name": "the dataset", "task.name": "the learning problem"}
-    types = known_types(config)
-    table = Table(box=None, pad_edge=False, header_style="bold", title="config keys", title_justify="left")
-    for title in ("key", "type", "default", "meaning"):
-        table.add_column(title, no_wrap=title == "key", overflow="fold")
+    model = {f"model.{name}": meaning for name, meaning in argument_meanings(entry.constructor).items()}
+    names = {"model.name": "the model", "data.name": "the dataset", "task.name": "the learning problem"}
+    meanings = key_meanings() | names | model
+    types = top_level_types() | known_types(config)
+    found: dict[str, tuple[str, str, str]] = {}
 
-    def rows(node: dict[str, Any], prefix: str) -> None:
-        for key, value in node.items():
+    def walk(node: dict[str, Any], prefix: str) -> None:
+        for key, value in sorted(node.items(), key=lambda item: item[0] != "name"):
             path = f"{prefix}{key}"
-            if isinstance(value, dict) and value and path not in types and path != "claim":
-                rows(value, f"{path}.")
+            if isinstance(value, dict) and value and path not in types:
+                walk(value, f"{path}.")
                 continue
-            from_data = prefix == "model." and value is None and key in entry.from_spec
-            shown = "from the data" if from_data else "null" if value is None else str(value)
             meaning = "the class that is built" if key == "_target_" else meanings.get(path, "")
-            table.add_row(path, types.get(path, type(value).__name__ if value is not None else ""), shown, meaning)
+            if prefix == "model." and key in entry.from_spec:
+                meaning += "; null: what the data says"
+            kind = "dict | null" if value is None else type(value).__name__
+            found[path] = (types.get(path, kind), typed_value(value), meaning)
 
-    rows({key: value for key, value in config.items() if key != "claim"}, "")
-    Console().print(table)
+    walk(config, "")
+    return found
+
+
+def _print_keys(config: dict[str, Any], part: str = "") -> None:
+    """Prints each key below `part` as it is typed, with its meaning and type."""
+    table = columns("config key=default", "meaning [type]")
+    table.columns[0].no_wrap = False  # the names of classes are long
+    for key, (kind, value, meaning) in config_keys(config).items():
+        if not key.startswith(part):
+            continue
+        shown = "…" if key == "claim" and value != "null" else value
+        short = textwrap.shorten(kind, _LONGEST_TYPE, placeholder=" …")
+        table.add_row(f"{key}[dim]={escape(shown)}[/dim]", f"{escape(meaning)} [dim]{escape(f'[{short}]')}[/dim]")
+    show(table)
 
 
 def _model(name: str) -> None:
     from zoo.models.registry import registration
 
     catalogued, entry = MODELS[name], registration(name)
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = columns()
     table.add_row("paper", str(PAPERS[catalogued.paper]))
+    summary = (inspect.getdoc(entry.constructor) or "").split("\n\n")[0]
+    table.add_row("model", " ".join(summary.split()))
     table.add_row("parameters", f"{catalogued.parameters:,}")
     table.add_row("task", catalogued.task)
-    summary = (inspect.getdoc(entry.constructor) or "").split("\n\n")[0]
-    table.add_row("what", " ".join(summary.split()))
     fitting = [
         dataset
         for dataset, data in DATASETS.items()
@@ -94,45 +118,57 @@ def _model(name: str) -> None:
     table.add_row("data that fit", ", ".join(fitting))
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "model") == name)
     table.add_row("code", catalogued.module.replace(".", "/") + ".py")
-    console.print(table, "")
+    show(table, "")
     _print_keys(resolve(compose([f"model={name}"]).config))
 
 
 def _data(name: str) -> None:
     entry = DATASETS[name]
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = columns()
     table.add_row("what", entry.about)
     table.add_row("task", entry.task)
     table.add_row("gives", str(entry.spec) if entry.spec else "known once it is read")
     table.add_row("download", f"{entry.download_bytes / 1e6:.1f} MB" if entry.download_bytes else "none, embedded")
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "data") == name)
-    console.print(table)
+    table.add_row("code", entry.module.replace(".", "/") + ".py")
+    show(table, "")
+    # The root of an evaluation holds no model, whose recipe would stand before the dataset's own defaults.
+    own = resolve(compose([f"data={name}", "release=any"], root="evaluate").config)
+    _print_keys(resolve(compose([f"data={name}"]).config) | {"data": own["data"]}, "data.")
 
 
 def _experiment(name: str) -> None:
     config = resolve(compose([f"experiment={name}"]).config)
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = columns()
     table.add_row("command", f"zoo train experiment={name}")
-    table.add_row("model, data", f"{config['model']['name']}, {config['data']['name']}")
+    table.add_row("model", config["model"]["name"])
+    table.add_row("data", config["data"]["name"])
+    for paper in dict.fromkeys(claim["paper"] for claim in claims_of(config)):
+        table.add_row("paper", str(PAPERS[paper]))
     _experiment_rows(table, lambda candidate, _: candidate == name)
     for record in all_records().get(name, []):
         hardware = record["hardware"]
-        where = f"{hardware['cores']} cores, {hardware['processor']}, {record['precision']}"
+        where = hardware.get("gpu") or f"{hardware['cores']} cores, {hardware['processor']}"
         result = f"{record['headline']['metric']} {record['headline']['value']:.4g}"
-        table.add_row(f"record, seed {record['seed']}", f"{result}; {record['duration_s'] / 60:.1f} min on {where}")
+        told = f"seed {record['seed']}: {result}; {record['duration_s'] / 60:.1f} min on {where}, {record['precision']}"
+        table.add_row("record", escape(told))
     if config["release"]:
         table.add_row("release", config["release"])
-    console.print(table, "")
+    show(table, "")
     _print_keys(config)
 
 
 def _release(name: str) -> None:
     card = pretrained_card(name)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for key in ("model", "arguments", "parameters", "task", "data", "metrics", "claim", "experiment", "seed",
-                "commit", "preprocessing", "licence"):  # fmt: skip
-        table.add_row(key, str(card.get(key)))
-    console.print(table)
+    table = columns()
+    for claim in claims_of(card):
+        table.add_row("paper", str(PAPERS[claim["paper"]]) if claim["paper"] in PAPERS else claim["paper"])
+        table.add_row("claim", escape(f"{claim_text(claim)} ({claim['where']}); protocol {claim['protocol']}"))
+    for key in ("metrics", "model", "arguments", "parameters", "task", "data", "preprocessing", "class_names",
+                "experiment", "seed", "commit", "versions", "licence"):  # fmt: skip
+        if card.get(key) is not None:
+            table.add_row(key.replace("_", " "), escape(typed_value(card[key])))
+    show(table)
 
 
 def print_information(name: str) -> None:
@@ -142,10 +178,10 @@ def print_information(name: str) -> None:
         ZooError: It names nothing; the nearest names are told.
     """
     releases = [entry.name for entry in list_pretrained()]
-    for names, show in ((MODELS, _model), (DATASETS, _data), (experiments(), _experiment), (releases, _release)):
+    for names, describe in ((MODELS, _model), (DATASETS, _data), (experiments(), _experiment), (releases, _release)):
         if name in names:
-            console.print(f"[bold]{name}[/bold]")
-            return show(name)
+            show(f"[bold]{name}[/bold]")
+            return describe(name)
     try:
         return _release(name)
     except ZooError:

@@ -3,22 +3,21 @@
 import fnmatch
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.table import Table
-
 from zoo.data.catalog import DATASETS
 from zoo.errors import ZooError
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.pretrained.hub import list_pretrained
 from zoo.training.records import all_records, chosen, claims_of, experiments
+from zoo.training.screen import columns, show
+from zoo.training.tables import unit_text
 
 Rows = dict[str, tuple[str, ...]]
 
 
 def claim_text(claim: dict) -> str:
-    """Says what a paper reports, e.g. `test/error 0.95 percent`."""
-    return f"{claim['metric']} {claim['reported']} {claim['unit']}"
+    """Says what a paper reports, e.g. `test/error 0.95 %`."""
+    return f"{claim['metric']} {claim['reported']}{unit_text(claim)}"
 
 
 def _claims(experiment: dict) -> str:
@@ -26,8 +25,8 @@ def _claims(experiment: dict) -> str:
 
 
 def _models() -> tuple[tuple[str, ...], Rows]:
-    return ("model", "task", "paper", "year", "parameters"), {
-        name: (entry.task, PAPERS[entry.paper].title, str(PAPERS[entry.paper].year), f"{entry.parameters:,}")
+    return ("model", "task", "parameters", "year", "paper"), {
+        name: (entry.task, f"{entry.parameters:,}", str(PAPERS[entry.paper].year), PAPERS[entry.paper].title)
         for name, entry in MODELS.items()
     }
 
@@ -38,12 +37,12 @@ def _data() -> tuple[tuple[str, ...], Rows]:
 
 def _experiments() -> tuple[tuple[str, ...], Rows]:
     records = all_records()
-    return ("experiment", "model", "data", "the paper's number", "records"), {
+    return ("experiment", "model", "data", "records", "the paper's number"), {
         name: (
             chosen(experiment, "model") or "",
             chosen(experiment, "data") or "",
-            _claims(experiment),
             str(len(records.get(name, []))),
+            _claims(experiment),
         )
         for name, experiment in experiments().items()
     }
@@ -71,11 +70,9 @@ def print_listing(kind: str, pattern: str = "*") -> None:
     """
     header, rows = _KINDS[kind]()
     matching = {name: row for name, row in sorted(rows.items()) if fnmatch.fnmatch(name, pattern)}
-    if not matching:
+    if rows and not matching:
         raise ZooError(f"no {kind} match {pattern!r}; `zoo list {kind}` shows all {len(rows)}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, title in enumerate(header):
-        table.add_column(title, no_wrap=index == 0, overflow="fold")
+    table = columns(*header)
     for name, row in matching.items():
         table.add_row(name, *row)
-    Console().print(table)
+    show(table if rows else f"{kind}: none yet")

@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from zoo.locations import shipped
+from zoo.training.check import CHOICES
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w]*):(?P<rest>.*)$")
 
@@ -26,6 +27,18 @@ def _meanings_in(text: str, prefix: str) -> dict[str, str]:
         if meaning := _comment(match["rest"]):
             found[".".join([*filter(None, [prefix]), *(key for _, key in path)])] = meaning
     return found
+
+
+def top_level_types() -> dict[str, str]:
+    """Returns key -> type for the keys that the trainer itself reads; the others have a signature that tells."""
+    path = "str | null"
+    return {
+        **{key: " | ".join(choices) for key, choices in CHOICES.items()},
+        **dict.fromkeys(("resume", "from_run", "init_from", "release", "sweep.name"), path),
+        "imports": "list[str]",
+        "claim": "dict | list[dict] | null",
+        "checkpoint.every_minutes": "float",
+    }
 
 
 @cache

@@ -19,6 +19,7 @@ from zoo.training.interrupts import Interrupted, Interrupts
 from zoo.training.run_folder import RunFolder, write_json
 
 log = logging.getLogger("zoo")
+log.addHandler(logging.NullHandler())  # until there is a train.log; else Python prints errors a second time
 
 
 def _is_main_process() -> bool:
@@ -101,8 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, Interrupted) as error:
         return _fail(run, error, interrupts)
     finally:
-        lock.release()
-        (run.path / ".lock").unlink(missing_ok=True)
+        if lock.is_locked:  # never another process's
+            (run.path / ".lock").unlink(missing_ok=True)
+            lock.release()
 
 
 if __name__ == "__main__":

@@ -50,15 +50,24 @@ class RunFolder:
         return config
 
     def read_overrides(self) -> dict[str, Any]:
-        """Returns what was typed: `overrides`, `experiment`, `modified`."""
-        return yaml.safe_load(self.overrides.read_text(encoding="utf-8"))
+        """Returns what was typed: `overrides`, `experiment`, `modified`.
+
+        Raises:
+            ZooError: The file is missing or damaged.
+        """
+        try:
+            typed = yaml.safe_load(self.overrides.read_text(encoding="utf-8"))
+            return {key: typed[key] for key in ("overrides", "experiment", "modified")}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+            raise ZooError(f"{self.overrides} is missing or damaged: {self.path} is no whole run folder") from error
 
     def read_summary(self) -> dict[str, Any] | None:
         """Returns the summary of a run that has ended, None for one that has not (or whose summary is damaged)."""
         try:
-            return json.loads(self.summary.read_text(encoding="utf-8"))
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        return summary if isinstance(summary, dict) else None
 
     @property
     def finished(self) -> bool:

@@ -19,22 +19,22 @@ from zoo.models.registry import registration
 from zoo.tasks.catalog import task_class
 from zoo.training.targets import resolve_target
 
-# Trainer arguments that the zoo sets itself, and the config key that stands for each.
+# Trainer arguments that no config sets, and what to use instead.
 _SET_BY_ZOO = {
     "logger": "logger=…",
     "callbacks": "callbacks=…",
     "enable_checkpointing": "checkpoint.every_minutes",
     "default_root_dir": "runs_dir",
     "plugins": "trainer.precision or trainer.strategy",
-    "use_distributed_sampler": "nothing: loaders shard by themselves",
+    "use_distributed_sampler": "trainer.strategy; loaders shard by themselves",
     "num_sanity_val_steps": "trainer.fast_dev_run",
     "enable_model_summary": "`zoo info MODEL`",
-    "reload_dataloaders_every_n_epochs": "nothing",
-    "inference_mode": "nothing",
-    "barebones": "scripts/benchmark.py",
-    "enable_autolog_hparams": "nothing",
+    "reload_dataloaders_every_n_epochs": "data.augment, which is drawn anew each epoch",
+    "inference_mode": "zoo evaluate",
+    "barebones": "make bench",
+    "enable_autolog_hparams": "logger",
     "model_registry": "release",
-    "limit_predict_batches": "nothing",
+    "limit_predict_batches": "zoo predict",
 }
 
 
@@ -68,11 +68,25 @@ def conforms(value: Any, annotation: Any) -> bool:
     return not inspect.isclass(annotation)
 
 
+_WRITABLE = (bool, int, float, str, list, tuple, dict, types.NoneType)
+
+
 def readable_type(annotation: Any) -> str:
-    """Writes a type annotation as a person would."""
-    if inspect.isclass(annotation) and not typing.get_args(annotation):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "").replace("NoneType", "None")
+    """Writes a type annotation as the values that YAML can write for it, e.g. `int | null`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        # Tensors, timedeltas and strategies fit too, but no config can hold one.
+        writable = [part for part in arguments if not inspect.isclass(part) or part in _WRITABLE]
+        return " | ".join(dict.fromkeys(readable_type(part) for part in writable or arguments))
+    if origin is typing.Literal:
+        return " | ".join(dict.fromkeys(str(value) for value in arguments))
+    if annotation in (None, types.NoneType):
+        return "null"
+    container = origin or annotation
+    if inspect.isclass(container):
+        inner = ", ".join("…" if part is Ellipsis else readable_type(part) for part in arguments)
+        return f"{container.__name__}[{inner}]" if inner else container.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -110,22 +124,26 @@ def _class_parameters(node: dict[str, Any], base: type, given_by_zoo: Iterable[s
 def known_parameters(config: dict[str, Any]) -> dict[str, dict[str, inspect.Parameter]]:
     """Returns for each part of a config, by its dotted path, the keywords that what it configures takes.
 
+    The config of an evaluation has fewer parts than that of a run.
+
     Raises:
         ZooError: A name or `_target_` that leads nowhere or is not allowed.
     """
     data = dataset_parameters(config["data"]["name"])
     parts = {
         "trainer": {name: p for name, p in parameters_of(Trainer).items() if name not in _SET_BY_ZOO},
-        "model": parameters_of(registration(config["model"]["name"]).constructor),
         "data": {name: p for name, p in data.items() if name != "seed"},
         "task": task_class(config["task"]["name"]).settings(),
-        "optimizer": _class_parameters(config["optimizer"], Optimizer, ["params"]),
     }
+    if "model" in config:
+        parts["model"] = parameters_of(registration(config["model"]["name"]).constructor)
+    if config["optimizer"]:
+        parts["optimizer"] = _class_parameters(config["optimizer"], Optimizer, ["params"])
     if config["scheduler"]:
         parts["scheduler"] = _class_parameters(config["scheduler"], LRScheduler, ["optimizer"])
-    for name, node in config["callbacks"].items():
+    for name, node in config.get("callbacks", {}).items():
         parts[f"callbacks.{name}"] = _class_parameters(node, Callback, [])
-    for name, node in config["logger"].items():
+    for name, node in config.get("logger", {}).items():
         parts[f"logger.{name}"] = _class_parameters(node, Logger, ["folder"])
     return parts
 
@@ -155,10 +173,13 @@ def check_signatures(config: dict[str, Any]) -> None:
     """
     for key, instead in _SET_BY_ZOO.items():
         if key in config["trainer"]:
-            raise ZooError(f"trainer.{key} is set by the zoo; use {instead}")
+            raise ZooError(f"trainer.{key} cannot be set here; use {instead}")
     for path, known in known_parameters(config).items():
         _check_keys(path, _part(config, path), known, null_is_absent=path == "model")
-    for name, node in config["callbacks"].items():
+    for name, node in config.get("callbacks", {}).items():
         if str(node.get("monitor", "")).startswith("test/"):
             raise ZooError(f"callbacks.{name}.monitor={node['monitor']} would choose on the test split: hold out a "
                            "validation split with data.validation=… and watch val/… instead")  # fmt: skip
+        if str(node.get("monitor", "")).startswith("val/") and not config["data"].get("validation", True):
+            raise ZooError(f"callbacks.{name}.monitor={node['monitor']} needs a validation split: "
+                           "give data.validation=200, say")  # fmt: skip

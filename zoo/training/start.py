@@ -1,8 +1,10 @@
 """From words on the command line to a frozen run folder and the process that trains in it; imports no torch."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +15,7 @@ from omegaconf import OmegaConf
 from zoo.errors import ZooError
 from zoo.training.check import check
 from zoo.training.compose import Composed, compose, config_groups, flat_keys, parse_overrides, resolve, unknown_key
-from zoo.training.run_folder import RunFolder, freeze, protocol_hash, write_atomically
+from zoo.training.run_folder import RunFolder, freeze, protocol_hash
 
 
 def _absolute(path: str | None) -> str | None:
@@ -30,11 +32,15 @@ def _anchored(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+# Words that never change what is computed need not be named where a protocol is called modified.
+_NO_PROTOCOL = ("experiment=", "seed=", "runs_dir=", "logger", "trainer.enable_progress_bar=")
+
+
 def _modified(config: dict[str, Any], overrides: Sequence[str], own: dict[str, Any]) -> list[str]:
     """Returns the overrides that make a config differ from an experiment's `own`; none when it does not differ."""
     if protocol_hash(config) == protocol_hash(own):
         return []
-    return [word for word in overrides if not word.startswith(("experiment=", "seed=", "runs_dir=", "logger"))]
+    return [word for word in overrides if not word.startswith(_NO_PROTOCOL)] or list(overrides)
 
 
 def _mark_modified(config: dict[str, Any], modified: Sequence[str]) -> None:
@@ -90,8 +96,8 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[Override]) -> di
         if override.is_delete() or override.is_sweep_override():
             raise ZooError(f"{word} cannot be applied to a stored config: give plain values, such as seed=2")
         if key in config_groups() and not isinstance(override.value(), dict):
-            raise ZooError(f"{word} chooses a file, which a stored config cannot follow: give plain values, such as "
-                           f"{key}.name=…, or start anew without from_run")  # fmt: skip
+            raise ZooError(f"{word} chooses a file, which a stored config cannot follow: "
+                           f"give plain values under {key}., or start anew without from_run")  # fmt: skip
         if key not in known and not (override.is_add() or override.is_force_add()):
             raise unknown_key(key, known)
         OmegaConf.update(tree, key, override.value(), force_add=True)
@@ -106,6 +112,18 @@ def _split(overrides: Sequence[str], key: str) -> tuple[str | None, list[Overrid
     found = [override for override in parsed if override.key_or_group == key]
     rest = [override for override in parsed if override.key_or_group != key]
     return (str(found[-1].value()) if found and found[-1].value() is not None else None), rest
+
+
+def _typed_since(
+    source: RunFolder, config: dict[str, Any], stored: dict[str, Any], overrides: Sequence[Override]
+) -> dict[str, Any]:
+    """Returns what goes into `overrides.yaml` when a stored config was changed, and marks its claim if need be."""
+    typed = source.read_overrides()
+    words = [str(override.input_line) for override in overrides]
+    modified = typed["modified"] + _modified(config, words, stored)
+    if modified:
+        _mark_modified(config, modified)
+    return typed | {"overrides": [*typed["overrides"], *words], "modified": modified}
 
 
 def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
@@ -124,23 +142,19 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
                 f"for a new run with another config use from_run={path}"
             )
     if overrides:
-        config = apply_overrides(run.read_config(), overrides)
+        stored = run.read_config()
+        config = apply_overrides(stored, overrides)
         check(config)
-        write_atomically(run.config, OmegaConf.to_yaml(OmegaConf.create(config)))
+        freeze(config, _typed_since(run, config, stored, overrides), run.path)
     return run
 
 
 def _from_run(path: str, overrides: Sequence[Override]) -> RunFolder:
     source = existing_run(path)
-    stored, typed = source.read_config(), source.read_overrides()
+    stored = source.read_config()
     config = _anchored(apply_overrides(stored, overrides)) | {"from_run": str(source.path)}
     check(config)
-    words = [override.input_line for override in overrides]
-    modified = typed["modified"] + _modified(config, words, stored)
-    if modified:
-        _mark_modified(config, modified)
-    return freeze(config, {"overrides": [*typed["overrides"], *words],
-                           "experiment": typed["experiment"], "modified": modified})  # fmt: skip
+    return freeze(config, _typed_since(source, config, stored, overrides))
 
 
 def prepare_run(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> RunFolder:
@@ -175,14 +189,22 @@ def replace_process(run: RunFolder) -> NoReturn:
 
 
 def train_in_subprocess(run: RunFolder) -> int:
-    """Trains in a process of its own and waits for it.
+    """Trains in a process of its own and waits for it, handing on a SIGTERM that comes meanwhile.
 
     Returns:
         Its exit code: 0, or 130 after Ctrl-C, 143 after SIGTERM, otherwise what went wrong has been printed.
     """
     process = subprocess.Popen(training_command(run))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal sends Ctrl-C to the child too; it saves a checkpoint and ends by itself
+    # Only a program's main thread may handle signals; from another one none are handed on.
+    handles = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number)) if handles else None
+    try:
+        while True:
+            try:
+                code = process.wait()
+                return code if code >= 0 else 128 - code  # as a shell tells of a process that was killed
+            except KeyboardInterrupt:
+                continue  # the terminal sends Ctrl-C to the child too; it saves a checkpoint and ends by itself
+    finally:
+        if handles:
+            signal.signal(signal.SIGTERM, before)

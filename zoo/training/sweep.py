@@ -11,12 +11,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from rich.console import Console
-from rich.table import Table
 
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
+from zoo.training.screen import columns, show
 from zoo.training.start import checked_config, train_in_subprocess
 
 
@@ -96,16 +95,14 @@ def _print_ranking(jobs: Sequence[Job]) -> None:
         return
     first = next(iter(groups.values()))[0]
     sign = 1 if first["direction"] == "min" else -1
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("rank", first["metric"], "seeds", "configuration"):
-        table.add_column(title, overflow="fold")
+    table = columns("rank", first["metric"], "seeds", "configuration")
     means = {key: fmean(headline["value"] for headline in headlines) for key, headlines in groups.items()}
     for rank, key in enumerate(sorted(groups, key=lambda key: sign * means[key]), 1):
         values = [headline["value"] for headline in groups[key]]
         spread = f" ± {stdev(values):.3g}" if len(values) > 1 else ""
         configuration = " ".join(f"{name}={value}" for name, value in key) or "(one configuration)"
         table.add_row(str(rank), f"{means[key]:.4g}{spread}", str(len(values)), configuration)
-    Console().print(table)
+    show(table)
 
 
 def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:

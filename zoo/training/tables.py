@@ -25,11 +25,21 @@ def mean_and_spread(values: list[float], digits: int) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
+def unit_text(claim: dict[str, Any]) -> str:
+    """Returns a claim's unit as it stands behind a number."""
+    return " %" if claim["unit"] == "percent" else f" {claim['unit']}"
+
+
+def measured(records: list[dict[str, Any]], claim: dict[str, Any]) -> str:
+    """Writes what the records of an experiment measured of a claim's metric, without its unit."""
+    return mean_and_spread([record["metrics"][claim["metric"]] for record in records], decimals(claim["reported"]))
+
+
 def _hardware(record: dict[str, Any]) -> str:
     hardware = record["hardware"]
     if "gpu" in hardware:
         return f"{hardware['gpu']}, {record['precision']}"
-    return f"{hardware['cores']} CPU cores, {record['precision']}"
+    return f"{hardware['threads']} of {hardware['cores']} CPU cores, {record['precision']}"
 
 
 def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -38,16 +48,15 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
     minutes = fmean(record["duration_s"] for record in records) / 60
     rows = []
     for claim in claims_of(first):
-        values = [record["metrics"][claim["metric"]] for record in records]
         paper = PAPERS[claim["paper"]]
-        unit = " %" if claim["unit"] == "percent" else f" {claim['unit']}"
+        unit = unit_text(claim)
         rows.append(
             {
                 "experiment": f"`{first['experiment']}`",
                 "paper": f"{paper.authors.split(',')[0].split()[-1]} {paper.year}, {claim['where']}",
                 "metric": claim["metric"],
                 "reported": f"{claim['reported']}{unit}",
-                "ours": f"**{mean_and_spread(values, decimals(claim['reported']))}**{unit}",
+                "ours": f"**{measured(records, claim)}**{unit}",
                 "seeds": str(len(records)),
                 "protocol": claim["protocol"],
                 "time": f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s",
@@ -84,8 +93,8 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
     for name, group in records.items():
         first = group[0]
         parts += [f"## {name}", _markdown(_rows(group), titles)]
-        parts.append(f"Selection: {first['selection']}. Hardware: {_hardware(first)} ({first['hardware']['processor']}), "
-                     f"torch {first['versions']['torch']}.")  # fmt: skip
+        where = f"{_hardware(first)} ({first['hardware']['processor']})"
+        parts.append(f"Selection: {first['selection']}. Hardware: {where}, torch {first['versions']['torch']}.")
         seeds = [
             {
                 "command": f"`{record['command']}`",

@@ -1,0 +1,114 @@
+"""What holds for every model in the registry, whoever wrote it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.data.catalog import DATASETS
+from zoo.data.spec import ImageSpec, Spec
+from zoo.models.catalog import MODELS
+from zoo.models.registry import arguments_for, create_model, registration
+from zoo.pretrained.release import load_release, save_release
+
+BATCH = 8
+
+
+def _images(spec: ImageSpec, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    images = torch.rand(BATCH, spec.channels, spec.height, spec.width, generator=draw) - 0.5
+    labels = torch.randint(spec.classes, (BATCH,), generator=draw)
+    return images.to(device), labels.to(device)
+
+
+# How a batch of each task is made up; a new task adds its line.
+BATCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"image_classification": _images}
+
+
+def fitting_spec(name: str) -> Spec:
+    """Returns the spec of the first dataset that the model takes."""
+    entry = registration(name)
+    specs = [data.spec for data in DATASETS.values() if data.task == entry.task and data.spec is not None]
+    return next(spec for spec in specs if not entry.fits or entry.fits(spec) is None)
+
+
+def loss_of(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    own: Any = getattr(net, "loss", F.cross_entropy)
+    return own(net(batch[0]), batch[1])
+
+
+def _smallest_of_each_paper() -> list[str]:
+    families: dict[str, str] = {}
+    for name, entry in MODELS.items():
+        other = families.setdefault(entry.module, name)
+        if entry.parameters < MODELS[other].parameters:
+            families[entry.module] = name
+    return sorted(families.values())
+
+
+# Large members of a family are built on the meta device only.
+BUILT = sorted({*_smallest_of_each_paper(), *(name for name, entry in MODELS.items() if entry.parameters < 2e6)})
+
+
+def build(name: str) -> tuple[nn.Module, dict[str, Any], tuple[Tensor, Tensor]]:
+    spec = fitting_spec(name)
+    arguments = arguments_for(name, spec, {})
+    torch.manual_seed(5)
+    return create_model(name, **arguments), arguments, BATCHES[MODELS[name].task](spec)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shape_and_size(name: str):
+    spec = fitting_spec(name)
+    images, _ = BATCHES[MODELS[name].task](spec, "meta")
+    with torch.device("meta"):
+        net = create_model(name, **arguments_for(name, spec, {}))
+        paper_s_own = create_model(name)
+    assert net(images).shape == (BATCH, spec.classes)
+    assert sum(p.numel() for p in paper_s_own.parameters() if p.requires_grad) == MODELS[name].parameters
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_gradient_reaches_every_parameter(name: str):
+    net, _, batch = build(name)
+    loss_of(net, batch).backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+        assert parameter.grad.count_nonzero() > 0, key
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_few_steps_lower_the_loss(name: str):
+    net, _, batch = build(name)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        losses.append(loss_of(net, batch))
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_seed_decides_the_weights(name: str):
+    one, other = build(name)[0].state_dict(), build(name)[0].state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    torch.manual_seed(6)
+    different = create_model(name).parameters()
+    assert any(not torch.equal(p, q) for p, q in zip(build(name)[0].parameters(), different, strict=True))
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_reloaded_is_the_original(name: str, tmp_path: Path):
+    net, arguments, (inputs, _) = build(name)
+    card = {"task": MODELS[name].task, "preprocessing": {}, "class_names": []}
+    folder = save_release(tmp_path / "release", net.eval(), name, arguments, card)
+    reloaded, _ = load_release(folder)
+    with torch.no_grad():
+        assert torch.equal(reloaded(inputs), net(inputs))

@@ -1,0 +1,104 @@
+"""The command itself: what it prints, how wide, how soon; the mistakes are in test_errors.py."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import zoo
+from zoo.cli import HELP, VERBS, main
+
+ALL_MODULES = "import sys; from zoo.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+
+
+def modules_after(*words: str) -> set[str]:
+    command = [sys.executable, "-c", ALL_MODULES, *words]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["list", "models"], ["list", "data"], ["list", "experiments"]], ids=" ".join
+)
+def test_help_and_lists_import_nothing_heavy(words: list[str]):
+    heavy = {"torch", "numpy", "lightning", "hydra", "omegaconf", "torchvision", "sklearn", "matplotlib", "wandb"}
+    modules = modules_after(*words)
+    assert not modules & heavy
+    assert "zoo.cli" in modules
+    if words[0] == "--help":
+        assert "rich" not in modules
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["train", "--help"], ["list", "-h"]])
+def test_help(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert told.strip() == HELP
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_help_tells_of_every_verb_with_examples():
+    for verb in VERBS:
+        assert f"  zoo {verb} " in HELP
+    usage, examples = HELP.split("Examples:")
+    assert "zoo --version" in usage
+    assert examples.count("  zoo ") >= 5
+    for flag in ("-m, --multirun", "-q, --quiet", "--config-dir", "--cfg job", "ZOO_DEBUG"):
+        assert flag in examples
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"landmark-zoo {zoo.__version__}\n"
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "models", "lenet*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "lenet5", "lenet5_modern"]
+    assert "60,000" in lines[1]
+    assert "1998" in lines[1]
+    assert main(["list", "data", "*mnist"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["fashion_mnist", "mnist"]
+    assert main(["list", "experiments", "lenet5_mnist"]) == 0
+    assert "test/error 0.95 %" in capsys.readouterr().out
+    assert main(["list", "pretrained"]) == 0
+
+
+@pytest.mark.parametrize("words", [["list", "models"], ["list", "data"], ["list", "experiments"], ["info", "lenet5"]])
+def test_tables_wrap_in_a_terminal_and_nowhere_else(words, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(words) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.splitlines())) <= 80
+    monkeypatch.delenv("COLUMNS")
+    assert main(words) == 0
+    wide = capsys.readouterr().out
+    assert all(line == line.rstrip() for line in (narrow + wide).splitlines())
+    assert len(wide.splitlines()) <= len(narrow.splitlines())
+    assert re.sub(r"\s", "", wide.splitlines()[-1])[:10] in re.sub(r"\s", "", narrow)
+
+
+def test_a_terminal_gets_bold_letters():
+    import pty
+
+    control, terminal = pty.openpty()
+    command = [sys.executable, "-m", "zoo", "list", "models"]
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+    subprocess.run(command, stdout=terminal, env=environment, check=True, timeout=60)
+    assert b"\x1b[1m" in os.read(control, 10_000)
+    os.close(control)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "models"], ["info", "lenet5"]], ids=" ".join)
+def test_a_reader_that_has_had_enough_is_no_error(words: list[str]):
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "zoo", *words], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writer)
+    assert ended.stderr == ""
+    assert ended.returncode == 0

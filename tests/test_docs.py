@@ -1,0 +1,161 @@
+"""What the documents say is true: their commands compose, their code runs, their tables are the records', links lead
+somewhere."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import HELP, VERBS
+from zoo.data.catalog import DATASETS
+from zoo.errors import ZooError
+from zoo.models.catalog import MODELS
+from zoo.pretrained.hub import list_pretrained
+from zoo.training.check import check
+from zoo.training.compose import compose, parse_overrides, resolve
+from zoo.training.records import all_records, experiments
+from zoo.training.run_folder import config_hash
+from zoo.training.start import checked_config
+from zoo.training.sweep import BasicSweeper
+from zoo.training.tables import BEGIN, END, long_page, readme_with_table
+
+CHECKOUT = Path(__file__).parents[1]
+DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+README, CONTRIBUTING = (document.read_text(encoding="utf-8") for document in DOCUMENTS[:2])
+TEXTS = {document.name: document.read_text(encoding="utf-8") for document in DOCUMENTS} | {"zoo --help": HELP}
+PUBLISHED = {experiment["release"] for experiment in experiments().values()}
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """Returns the code blocks of a language; `""` stands for blocks that name none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [code for named, code in blocks if named == language]
+
+
+def commands(text: str) -> list[str]:
+    """Finds the `zoo …` lines of code blocks and of the help, and those inside a sentence; descriptions cut off."""
+    blocks = fenced(text, "") if "```" in text else [text]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    inline = [" ".join(words.split()) for words in re.findall(r"`(zoo [^`]+)`", text)]
+    found = [re.split(r"\s{2,}|\s#", line)[0] for line in lines if line.startswith("zoo ")]
+    return sorted({command for command in found + inline if not re.search(r"…\]|=…$|^zoo train$", command)})
+
+
+COMMANDS = [(name, command) for name, text in TEXTS.items() for command in commands(text)]
+
+
+def check_training(words: list[str]) -> None:
+    multirun = "-m" in words
+    if "--config-dir" in words:
+        return  # test_your_own_model_as_contributing_says runs it
+    words = [word for word in words if word not in ("-m", "-q")]
+    if any(word.startswith("resume=") for word in words):
+        assert len(words) == 1
+        return
+    jobs = BasicSweeper.split_arguments(parse_overrides(words), None)[0] if multirun else [words]
+    assert len(jobs) > 1 or not multirun
+    for job in jobs:
+        check(resolve(compose(list(job)).config))
+
+
+@pytest.mark.parametrize(("document", "command"), COMMANDS)
+def test_every_command_is_one(document: str, command: str):
+    verb, *words = shlex.split(command)[1:]
+    if verb in ("--help", "--version"):
+        return
+    assert verb in VERBS
+    if verb == "train":
+        check_training(words)
+    elif verb == "list":
+        assert set(words[0].split("|")) <= {"models", "data", "experiments", "pretrained"}
+    elif verb == "info" and words[0] != "NAME":
+        assert words[0] in {*MODELS, *DATASETS, *experiments(), *PUBLISHED}
+    elif verb in ("predict", "evaluate") and not words[0].isupper():
+        assert words[0] in PUBLISHED
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMANDS) > 15
+    assert {"train", "list", "info", "predict", "evaluate"} <= {command.split()[1] for _, command in COMMANDS}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_scripts_and_targets_that_are_named_exist(name: str):
+    text = TEXTS[name]
+    for script in re.findall(r"scripts/\w+\.py", text):
+        assert (CHECKOUT / script).is_file(), script
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    for path in re.findall(r"`((?:zoo|tests|configs|docs)/[\w/.-]+)`", text):
+        assert (CHECKOUT / path).exists() or path == "configs/optimizer/sgd_he2015.yaml", path
+    for experiment in re.findall(r"reproduce\.py (\w+) --seeds", text):
+        assert experiment in experiments()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_python_in_the_documents_is_python(name: str):
+    assert fenced(TEXTS[name], "python")
+    for block in fenced(TEXTS[name], "python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("block", fenced(README, "python"))
+def test_the_readme_s_python_runs(block: str):
+    named = set(re.findall(r'"([\w.-]+-[\w.-]+)"', block)) & PUBLISHED
+    if missing := named - {entry.name for entry in list_pretrained()}:
+        pytest.skip(f"{', '.join(missing)} is not published yet")
+    ended = subprocess.run([sys.executable, "-c", block], cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
+
+
+LINKS = [
+    (document, target)
+    for document in DOCUMENTS
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8"))
+    if not target.startswith(("http://", "https://", "mailto:"))
+]
+
+
+@pytest.mark.parametrize(("document", "target"), LINKS, ids=lambda value: Path(value).name)
+def test_links_lead_somewhere(document: Path, target: str):
+    assert (document.parent / target).exists()
+
+
+def test_the_tables_are_those_of_the_records():
+    records = all_records()
+    assert readme_with_table(README, records) == README, "run `make results`"
+    assert (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8") == long_page(records), "run `make results`"
+
+
+def test_a_readme_without_markers_is_told():
+    for lost in (BEGIN, END):
+        with pytest.raises(ZooError, match="has lost the markers"):
+            readme_with_table(README.replace(lost, ""), {})
+
+
+def test_your_own_model_as_contributing_says(tmp_path: Path):
+    """The page's two files, written down as it says, and its command, typed in the folder where they stand."""
+    for block in (*fenced(CONTRIBUTING, "python"), *fenced(CONTRIBUTING, "yaml")):
+        path = tmp_path / re.findall(r"^# (my_[\w/.]+)", block, re.MULTILINE)[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block, encoding="utf-8")
+    (command,) = (command for command in commands(CONTRIBUTING) if "--config-dir" in command)
+    words = [*shlex.split(command)[1:], "trainer=cpu", "trainer.max_epochs=1", "logger=none", "-q"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "zoo", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("test/error")
+
+
+@pytest.mark.parametrize("record", [r for group in all_records().values() for r in group], ids=lambda r: r["command"])
+def test_each_record_was_measured_with_the_config_its_command_composes_today(record):
+    words = [word for word in record["command"].split() if "=" in word]
+    config, typed = checked_config(compose(words))
+    assert config_hash(config) == record["config_hash"]
+    assert typed["modified"] == []

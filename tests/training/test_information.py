@@ -1,0 +1,92 @@
+"""`zoo info`: every key with type, default and meaning; and the words that lead there."""
+
+import pytest
+
+from zoo.cli import main
+from zoo.data.catalog import DATASETS
+from zoo.models.catalog import MODELS
+from zoo.models.papers import PAPERS
+from zoo.training.compose import compose, config_groups, group_choices, resolve
+from zoo.training.information import argument_meanings, config_keys, typed_value
+from zoo.training.reference import key_meanings
+
+CHOICES = [(group, choice) for group in config_groups() if group != "hydra" for choice in group_choices(group)]
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_key_of_every_shipped_config_has_a_type_and_a_meaning(group: str, choice: str):
+    keys = config_keys(resolve(compose([f"{group}={choice}"]).config))
+    assert len(keys) > 50
+    for key, (kind, value, meaning) in keys.items():
+        assert kind, f"{key} has no type"
+        assert kind != "NoneType", f"{key} has no type"
+        assert value, f"{key} has no default"
+        assert meaning.strip(" ;").split(";")[0], f"{key} has no meaning"
+
+
+def test_meanings_come_from_the_comments_behind_the_keys():
+    meanings = key_meanings()
+    assert meanings["seed"].startswith("seeds weights")
+    assert meanings["data.batch_size"] == "samples in a step, over all processes"
+    assert meanings["trainer.precision"].startswith("arithmetic")
+    assert not any(key.startswith(("experiment.", "model.")) for key in meanings)
+
+
+def test_meanings_of_arguments_come_from_the_docstring():
+    def build(width: int, depth: int = 1) -> None:
+        """Builds.
+
+        Args:
+            width: How wide,
+                in `cells`.
+            depth: How deep.
+
+        Raises:
+            ValueError: Never.
+        """
+
+    assert argument_meanings(build) == {"width": "How wide, in cells", "depth": "How deep"}
+    assert argument_meanings(lambda: None) == {}
+
+
+def test_values_are_shown_as_they_are_typed():
+    value = {"crop_padding": 4, "flip": True, "scale": [0.9, 1.1], "fill": None}
+    shown = "{crop_padding: 4, flip: true, scale: [0.9, 1.1], fill: null}"
+    assert typed_value(value) == shown
+    assert resolve(compose([f"data.augment={shown}"]).config)["data"]["augment"] == value
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["info", name]) == 0
+    told = capsys.readouterr().out
+    entry = MODELS[name]
+    assert str(PAPERS[entry.paper]) in told
+    assert f"{entry.parameters:,}" in told
+    assert "data that fit" in told
+    for part in ("optimizer.lr=", "trainer.max_epochs=", f"model.name={name}", "[int]"):
+        assert part in told
+
+
+def test_an_experiment(capsys: pytest.CaptureFixture[str]):
+    assert main(["info", "lenet5_mnist"]) == 0
+    told = capsys.readouterr().out
+    for part in ("zoo train experiment=lenet5_mnist", "0.95 %", "Figure 9", "protocol reduced", "lenet5-mnist",
+                 str(PAPERS["lecun1998"])):  # fmt: skip
+        assert part in told
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["info", name]) == 0
+    told = capsys.readouterr().out
+    assert DATASETS[name].about in told
+    assert "data.batch_size=128" in told  # its own default, not that of some model's recipe
+    assert "optimizer.lr" not in told
+
+
+def test_a_release(trained, capsys: pytest.CaptureFixture[str]):
+    assert main(["info", str(trained.run.path)]) == 0
+    told = capsys.readouterr().out
+    for part in ("test/error", "lenet5_modern", "preprocessing", "MIT", "0.95 %"):
+        assert part in told

@@ -1,0 +1,123 @@
+"""Records are made of finished runs of unmodified experiments, and tell what those measured."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zoo.errors import ZooError
+from zoo.training import reproduce as reproducing
+from zoo.training.records import all_records, make_record, write_record
+from zoo.training.run_folder import RunFolder, config_hash
+from zoo.training.start import prepare_run
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def copy_of(run: RunFolder, folder: Path) -> RunFolder:
+    shutil.copytree(run.path, folder)
+    return RunFolder(folder)
+
+
+def test_a_record_tells_what_was_measured(trained, tmp_path: Path):
+    run = trained.run
+    path = write_record(run, tmp_path)
+    assert path == tmp_path / "lenet5_modern_tiny" / "seed1.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    summary = run.read_summary()
+    for key in ("headline", "claim", "metrics", "duration_s", "samples_per_s", "seed", "config_hash"):
+        assert record[key] == summary[key]
+    assert record["headline"]["value"] == record["metrics"]["test/error"]
+    assert record["samples"] == 2 * 1437
+    assert record["parameters"] == 61_706
+    assert record["precision"] == "32-true"
+    assert record["command"] == "zoo train experiment=lenet5_modern_tiny seed=1"
+    assert record["release"] == "lenet5_modern-tiny"
+    assert record["config_hash"] == config_hash(run.read_config())
+    weights = (run.release / "model.safetensors").read_bytes()
+    assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    for key in ("commit", "dirty", "versions", "hardware", "dataset_sha256"):
+        assert key in record
+    assert {"torch", "python"} <= set(record["versions"])
+    assert record["curve"]["test/error"]
+    assert all(len(values) == 2 for values in record["curve"].values())
+    assert all_records(tmp_path) == {"lenet5_modern_tiny": [record]}
+
+
+def test_a_run_that_has_not_finished_makes_no_record(trained, tmp_path: Path):
+    run = copy_of(trained.run, tmp_path / "run")
+    for summary in (None, {"status": "interrupted", "error": None}, {"status": "failed", "error": "x"}):
+        run.summary.unlink(missing_ok=True)
+        if summary:
+            run.summary.write_text(json.dumps(summary))
+        with pytest.raises(ZooError, match="has not finished: nothing to record; go on with zoo train resume="):
+            write_record(run, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_modified_run_makes_no_record(trained, tmp_path: Path):
+    words = ["experiment=lenet5_modern_tiny", "trainer.max_epochs=1", "optimizer.lr=0.01", f"runs_dir={tmp_path / 'r'}"]
+    modified = prepare_run(words, [trained.config_dir])
+    assert modified.read_overrides()["modified"] == words[1:3]
+    assert modified.read_config()["claim"]["protocol"] == "modified: trainer.max_epochs=1 optimizer.lr=0.01"
+    run = copy_of(trained.run, tmp_path / "run")
+    shutil.copy(modified.overrides, run.overrides)
+    with pytest.raises(ZooError, match=r"was modified \(trainer\.max_epochs=1 optimizer\.lr=0\.01\)"):
+        make_record(run)
+
+
+def test_hardware_and_seed_are_no_modification(trained, tmp_path: Path):
+    words = ["experiment=lenet5_modern_tiny", "seed=7", "trainer=cpu_bf16", "compile=true", "channels_last=true",
+             "logger=none", f"runs_dir={tmp_path}", f"data.dir={tmp_path}", "checkpoint.every_minutes=1"]  # fmt: skip
+    assert prepare_run(words, [trained.config_dir]).read_overrides()["modified"] == []
+
+
+def test_a_run_of_no_experiment_makes_no_record(trained, tmp_path: Path):
+    run = copy_of(trained.run, tmp_path / "run")
+    run.overrides.write_text(yaml.safe_dump({"overrides": [], "experiment": None, "modified": []}))
+    with pytest.raises(ZooError, match="is no experiment"):
+        make_record(run)
+
+
+def test_reproducing_finds_the_run_that_was_made_before(trained, tmp_path: Path):
+    parent, wanted = trained.run.path.parent, config_hash(trained.run.read_config())
+    assert reproducing._earlier_run(parent, wanted).path == trained.run.path
+    assert reproducing._earlier_run(parent, "another") is None
+    assert reproducing._earlier_run(tmp_path / "nowhere", wanted) is None
+
+
+def test_records_stand_in_the_order_of_their_seeds(tmp_path: Path):
+    (tmp_path / "one").mkdir()
+    for seed in (10, 2, 1):
+        (tmp_path / "one" / f"seed{seed}.json").write_text(json.dumps({"seed": seed}))
+    assert [record["seed"] for record in all_records(tmp_path)["one"]] == [1, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [("reproduce", "--seeds"), ("benchmark", "--rounds"), ("publish", "RUN"), ("prepare_data", "NAME")],
+)
+def test_scripts_explain_themselves(script: str, told: str):
+    ended = subprocess.run(
+        [sys.executable, SCRIPTS / f"{script}.py", "--help"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert told in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_reproduce_tells_a_mistake_in_one_line():
+    for words, told in (
+        ([], "name at least one experiment"),
+        (["lenet5_mnits"], "did you mean lenet5_mnist"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, SCRIPTS / "reproduce.py", *words], capture_output=True, text=True, timeout=120
+        )
+        assert ended.returncode == 2
+        assert told in ended.stderr.splitlines()[-1]
+        assert "Traceback" not in ended.stderr
