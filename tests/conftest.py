@@ -17,7 +17,7 @@ from zoo.training.run import main as training_process
 from zoo.training.run_folder import RunFolder
 
 # Before torch is imported: the tests run side by side, and threads that fight over cores are slower than one each.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

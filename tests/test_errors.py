@@ -141,6 +141,7 @@ def test_only_trainer_and_logger_change_in_a_resumed_run(one_line_error):
     run = prepare_run(FAST)
     assert "optimizer.lr=1 cannot change" in one_line_error("train", f"resume={run.path}", "optimizer.lr=1")
     assert "cannot change" in one_line_error("train", f"resume={run.path}", "data=mnist")
+    assert "adds a key" in one_line_error("train", f"resume={run.path}", "+trainer.typo=1")
 
 
 @pytest.mark.usefixtures("in_this_process")

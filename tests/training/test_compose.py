@@ -9,7 +9,7 @@ from zoo.training.compose import compose, config_groups, flat_keys, group_choice
 def test_the_paper_s_recipe_beats_the_defaults_and_the_command_line_beats_all():
     config = resolve(compose(["model=lenet5"]).config)
     assert config["optimizer"] == {
-        "_target_": "torch.optim.SGD", "lr": 0.0003, "momentum": 0.9, "weight_decay": 0.0, "nesterov": False,
+        "_target_": "torch.optim.SGD", "lr": 0.001, "momentum": 0.9, "weight_decay": 0.0, "nesterov": False,
     }  # fmt: skip
     assert config["trainer"]["max_epochs"] == 20
     assert config["data"]["batch_size"] == 16

@@ -112,6 +112,7 @@ def test_sigkill_at_ten_random_moments_is_exact(reference: RunFolder):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.usefixtures("in_this_process")
 def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: int, reference: RunFolder):
     victim = Victim([*WORDS[:-1], "checkpoint.every_minutes=60"])
     victim.start()
@@ -125,6 +126,7 @@ def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: in
     assert_same(victim.run, reference)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_truncated_checkpoint_is_told_and_the_one_before_is_used(reference: RunFolder, capfd):
     victim = Victim(WORDS)
     victim.start()
@@ -137,6 +139,7 @@ def test_a_truncated_checkpoint_is_told_and_the_one_before_is_used(reference: Ru
     assert_same(victim.run, reference)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFolder):
     victim = Victim(WORDS)
     victim.start()
@@ -148,6 +151,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFol
     assert_same(victim.run, reference)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_longer_run_goes_on_from_a_shorter_one_s_checkpoint():
     victim = Victim([*WORDS, "trainer.max_epochs=1", "select=last"])
     victim.start()
@@ -158,6 +162,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one_s_checkpoint():
     assert [row["epoch"] for row in rows(victim.run) if row["row"] == "epoch"] == ["0", "1"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_disk_full_leaves_the_old_checkpoint(reference: RunFolder):
     victim = Victim(WORDS)
     victim.start()

@@ -141,6 +141,11 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
                 f"{override.input_line} cannot change in a resumed run, only plain values under trainer. and logger.; "
                 f"for a new run with another config use from_run={path}"
             )
+        if override.is_add() or override.is_force_add():
+            # Nothing may be written that the training process would refuse: the stored config is all there is.
+            raise ZooError(
+                f"{override.input_line} adds a key, which a resumed run cannot; without the + it changes one"
+            )
     if overrides:
         stored = run.read_config()
         config = apply_overrides(stored, overrides)
