@@ -26,6 +26,16 @@ def precision_of(release: Path) -> str:
     return run.read_config()["trainer"]["precision"] if run.config.is_file() else "32-true"
 
 
+def refuse_modified(run: RunFolder) -> None:
+    """Lets only what an experiment's own protocol made stand under the experiment's name.
+
+    Raises:
+        ZooError: The run's config differs from its experiment's.
+    """
+    if run.config.is_file() and (modified := run.read_overrides()["modified"]):
+        raise ZooError(f"{run.path} was modified ({' '.join(modified)}): only an experiment as it stands is published")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Publishes the release of the run named on the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Copy a finished run's release to pretrained/, measured once more.")
@@ -37,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     from zoo.pretrained.publish import publish  # --help should not wait for torch
 
     try:
-        precision = precision_of(find_release(flags.run))
+        release = find_release(flags.run)
+        refuse_modified(RunFolder(release.parent))
+        precision = precision_of(release)
         print(publish(flags.run, flags.name, flags.dtype, lambda release: measure_again(release, precision)))
     except ZooError as error:
         print(f"publish: {error}", file=sys.stderr)

@@ -188,3 +188,28 @@ def test_debug_shows_the_traceback(monkeypatch):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert ended.returncode != 0
     assert "Traceback" in ended.stderr
+
+
+def test_resume_leaves_a_folder_that_is_no_run_alone(one_line_error, tmp_path):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("title: mine\n")
+    (folder / "thesis.txt").write_text("years of work")
+    assert "is no run folder" in one_line_error("train", f"resume={folder}")
+    assert (folder / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("checkpoint=null", "checkpoint=None is not possible"),
+        ("~seed", "seed is missing"),
+        ("data=null", "data=null is not possible"),
+        ("logger=null", "choose none, tensorboard, wandb"),
+        ("+callbacks.x.foo=1", "callbacks.x names no class"),
+        ("experiment=lenet5_mnist claim.reported=5", "belongs to the file of experiment"),
+    ],
+)
+def test_what_must_be_there_cannot_be_taken_away(word, told, one_line_error, tmp_path):
+    assert told in one_line_error("train", *word.split())
+    assert runs(tmp_path) == []

@@ -173,13 +173,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"zoo: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("zoo: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # `zoo list models | head` closes our output early: no error. What is still to be written goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        # Whatever was not foreseen: still one line, and the way to the traceback.
+        if os.environ.get("ZOO_DEBUG") == "1":
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"zoo: {reason} (ZOO_DEBUG=1 shows the traceback)", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("zoo: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_a_record_tells_what_was_measured(trained, tmp_path: Path):
     assert record["samples"] == 2 * 1437
     assert record["parameters"] == 61_706
     assert record["precision"] == "32-true"
-    assert record["command"] == "zoo train experiment=lenet5_modern_tiny seed=1"
+    assert record["command"] == "zoo train experiment=lenet5_modern_tiny trainer=cpu seed=1"
     assert record["release"] == "lenet5_modern-tiny"
     assert record["config_hash"] == config_hash(run.read_config())
     weights = (run.release / "model.safetensors").read_bytes()

@@ -186,3 +186,45 @@ def test_disk_full_leaves_the_old_checkpoint(reference: RunFolder):
     assert not list(Path(victim.run.checkpoints).glob(".*"))
     assert main(["train", f"resume={victim.run.path}"]) == 0
     assert_same(victim.run, reference)
+
+
+VARIANTS = {
+    "accumulation": ["trainer.accumulate_grad_batches=4", "trainer.gradient_clip_val=1.0"],
+    "validation within the epoch": ["trainer.val_check_interval=0.3"],
+    "early stopping": ["callbacks=early_stopping", "callbacks.early_stopping.patience=0", "trainer.max_epochs=9"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_has_a_rhythm_of_its_own_is_exact_too(variant: str, train_here):
+    words = [*WORDS, *VARIANTS[variant]]
+    uninterrupted = prepare_run([*words, "trainer.enable_progress_bar=false"])
+    assert train_here(uninterrupted) == 0
+    for moment in (in_mid_epoch, at_the_edge):
+        victim = Victim(words)
+        victim.start()
+        victim.wait_for(lambda victim=victim, moment=moment: moment(victim))
+        victim.hit(signal.SIGKILL)
+        victim.run.summary.unlink(missing_ok=True)
+        assert train_here(victim.run) == 0
+        assert_same(victim.run, uninterrupted)
+
+
+def test_a_run_that_early_stopping_had_ended_trains_no_further(train_here):
+    stopped = prepare_run([*WORDS, *VARIANTS["early stopping"], "trainer.enable_progress_bar=false"])
+    assert train_here(stopped) == 0
+    before, rows_before = weights(stopped), [row for row in rows(stopped) if row["row"] != "test"]
+    stopped.summary.unlink()  # as if it had been killed in its test
+    assert train_here(stopped) == 0
+    assert [row for row in rows(stopped) if row["row"] != "test"] == rows_before
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(stopped).items())
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_config_that_was_changed_by_hand_is_not_gone_on_with(one_line_error, train_here):
+    run = prepare_run([*WORDS, "trainer.max_epochs=1", "trainer.enable_progress_bar=false"])
+    assert train_here(run) == 0
+    run.summary.unlink()
+    run.config.write_text(run.config.read_text().replace("momentum: 0.9", "momentum: 0.8"))
+    assert "was trained with another config" in one_line_error("train", f"resume={run.path}", code=1)

@@ -27,7 +27,12 @@ class ImageClassification(Task):
         label_smoothing: For cross-entropy: the share of the target spread evenly over all classes, 0 to 1.
     """
 
-    direction: ClassVar[dict[str, str]] = {"error": "min", "accuracy": "max", "loss": "min", "top5_error": "min"}
+    headlines: ClassVar[dict[str, str]] = {
+        "test/error": "min",
+        "test/accuracy": "max",
+        "test/loss": "min",
+        "test/top5_error": "min",
+    }
     sample_unit: ClassVar[str] = "images"
 
     def __init__(self, *shared: Any, headline: str = "test/error", label_smoothing: float = 0.0) -> None:

@@ -33,7 +33,7 @@ class Task(LightningModule):
         headline: The metric the run is judged by, e.g. `"test/error"`.
     """
 
-    direction: ClassVar[dict[str, str]] = {}  # metric name without its split -> "min" or "max"
+    headlines: ClassVar[dict[str, str]] = {}  # metrics a run can be judged by -> "min" or "max"
     sample_unit: ClassVar[str] = "samples"
 
     def __init__(
@@ -48,14 +48,12 @@ class Task(LightningModule):
         headline: str,
     ) -> None:
         super().__init__()
-        name = headline.removeprefix("test/")
-        if not headline.startswith("test/") or name not in self.direction:
-            known = ", ".join(f"test/{metric}" for metric in self.direction)
-            raise ValueError(f"task.headline={headline} is not measured here; choose {known}")
+        if headline not in self.headlines:
+            raise ValueError(f"task.headline={headline} is not measured here; choose {', '.join(self.headlines)}")
         self.model = model
         self.class_names = class_names
         self.headline = headline
-        self.headline_direction = self.direction[name]
+        self.headline_direction = self.headlines[headline]
         self.watched = watched
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
         self._optimizer = optimizer
@@ -71,7 +69,7 @@ class Task(LightningModule):
     @property
     def watched_headline(self) -> str:
         """The headline's counterpart that is measured after each epoch."""
-        return f"{self.watched}/{self.headline.removeprefix('test/')}"
+        return f"{self.watched}/{self.headline.partition('/')[2]}"
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer and its schedule."""

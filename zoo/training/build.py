@@ -31,7 +31,7 @@ from zoo.training.data_module import ZooData
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
-from zoo.training.run_folder import RunFolder, config_hash
+from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.signatures import check_signatures
 from zoo.training.targets import build
 
@@ -101,7 +101,10 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
     Raises:
         ZooError: The hardware that is asked for is not there, or two arguments contradict each other.
     """
-    arguments = config["trainer"] | {"enable_progress_bar": False}
+    # Lightning's own "auto" and "gpu" would also take Apple's GPUs, which know no float64.
+    cuda = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}
+    accelerator = config["trainer"]["accelerator"]
+    arguments = config["trainer"] | {"enable_progress_bar": False, "accelerator": cuda.get(accelerator, accelerator)}
     try:
         return Trainer(
             **arguments,
@@ -127,7 +130,7 @@ def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) ->
     # The trainer is tried before the data: a missing GPU should not be told after a long download.
     callbacks = [build(node, Callback) for node in config["callbacks"].values()]
     recorder = MetricsRecorder(MetricsFile(run.metrics), config["trainer"].get("log_every_n_steps") or 50)
-    identity = {"model": config["model"]["name"], "config_hash": config_hash(config)}
+    identity = {"model": config["model"]["name"], "config_hash": resumable_hash(config)}
     checkpoints = Checkpoints(
         run.checkpoints, identity, config["checkpoint"]["every_minutes"], config["select"] == "best", interrupts
     )
@@ -139,7 +142,7 @@ def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) ->
     data_arguments = {key: value for key, value in config["data"].items() if key != "name"}
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
     model, arguments = build_model(config, dataset)
-    if config["init_from"]:
+    if config["init_from"] and not run.started:  # a checkpoint holds what was made of those weights
         initialise_from(model, config["init_from"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)

@@ -49,6 +49,7 @@ _ALLOWED_PREFIXES = (
 )
 
 CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
+_PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
 
@@ -122,6 +123,12 @@ def check(config: dict[str, Any]) -> None:
     for key in config:
         if key not in TOP_LEVEL:
             raise unknown_key(key, TOP_LEVEL)
+    for key in TOP_LEVEL:
+        if key not in config:
+            raise ZooError(f"{key} is missing from the config: it cannot be taken away")
+    for key in _PARTS:
+        if not isinstance(config[key], dict):
+            raise ZooError(f"{key}={config[key]!r} is not possible: expected keys below it, such as {key}.…=…")
     for key, choices in CHOICES.items():
         if config[key] not in choices:
             raise ZooError(f"{key}={config[key]} is not possible: choose {' or '.join(choices)}")
@@ -136,6 +143,10 @@ def check(config: dict[str, Any]) -> None:
     for group in ("optimizer", "scheduler"):
         if config[group] and "_target_" not in config[group]:
             raise ZooError(f"{group} names no class: choose a file, such as {group}=cosine, or give {group}._target_")
+    for group in ("callbacks", "logger"):
+        for name, node in config[group].items():
+            if not isinstance(node, dict) or "_target_" not in node:
+                raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip

@@ -65,7 +65,7 @@ def _config_tree(config_dirs: Sequence[Path]) -> Iterator[list[str]]:
     Plugins.instance()
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(shipped("configs"))):
-        searchpath = ",".join(f"file://{folder.resolve()}" for folder in config_dirs)
+        searchpath = ",".join(f"'file://{folder.resolve()}'" for folder in config_dirs)
         yield [f"hydra.searchpath=[{searchpath}]"] if config_dirs else []
 
 
@@ -123,6 +123,8 @@ def _check_choices(parsed: Sequence[Override], config_dirs: Sequence[Path], root
         if group not in groups or override.is_delete():
             continue
         value = override.value()
+        if value is None and group != "experiment":
+            raise ZooError(f"{group}=null is not possible: choose {', '.join(group_choices(group, config_dirs))}")
         for choice in value if isinstance(value, list) else [value]:
             if choice is not None and choice not in group_choices(group, config_dirs):
                 raise unknown(group, str(choice), group_choices(group, config_dirs))

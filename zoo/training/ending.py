@@ -33,7 +33,7 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
     """
     task.published.clear()
     trainer.test(task, datamodule=data, verbose=False)
-    metrics = {name: value for name, value in task.published.items() if name.startswith("test/")}
+    metrics = dict(task.published)
     if task.headline not in metrics:
         raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
     return metrics

@@ -54,7 +54,8 @@ def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequenc
     words = list(overrides) if "data" in typed else [f"data={card['data']['name']}", *overrides]
     composed = compose(words, config_dirs, root="evaluate").config
     # The training data's own scaling belongs to the weights, whatever they are measured on.
-    kept = card["data"] if "data" not in typed else {key: card["preprocessing"][key] for key in ("mean", "std")}
+    prepared = card["preprocessing"]
+    kept = {key: prepared[key] for key in ("mean", "std") if key in prepared} if "data" in typed else card["data"]
     for key, value in kept.items():
         if key in composed.data and f"data.{key}" not in typed:
             OmegaConf.update(composed, f"data.{key}", value)
@@ -65,7 +66,7 @@ def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequenc
 
 def measure(
     release: Path, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> tuple[dict[str, float], dict[str, Any], torch.device]:
     """Measures a release on a test split.
 
     Args:
@@ -74,7 +75,7 @@ def measure(
         config_dirs: Folders with config groups of the user's own.
 
     Returns:
-        Metrics by name, and the config they were measured with.
+        Metrics by name, the config they were measured with, and the device.
 
     Raises:
         ZooError: The release, the data or an override is not what it should be.
@@ -94,7 +95,8 @@ def measure(
     task = build_task(config, model, dataset)
     with _undisturbed():
         trainer = build_trainer(config, [], [], str(release))
-        return ending.test(trainer, task, ZooData(dataset, config["channels_last"])), config
+        metrics = ending.test(trainer, task, ZooData(dataset, config["channels_last"]))
+        return metrics, config, trainer.strategy.root_device
 
 
 def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> dict[str, float]:
@@ -110,7 +112,7 @@ def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequ
     """
     release = find_release(name_or_path)
     card = read_card(release)
-    metrics, config = measure(release, overrides, config_dirs)
+    metrics, config, device = measure(release, overrides, config_dirs)
     table = columns("metric", "now", "card")
     for metric, value in metrics.items():
         table.add_row(metric, f"{value:.4g}", f"{card['metrics'][metric]:.4g}" if metric in card["metrics"] else "")
@@ -119,7 +121,6 @@ def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequ
     if release.name == "release" and run.config.is_file():
         run.evaluations.mkdir(exist_ok=True)
         path = run.evaluations / f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}.json"
-        device = torch.device("cuda" if config["trainer"]["accelerator"] in ("gpu", "cuda") else "cpu")
         about = {"data": config["data"], "overrides": list(overrides), "versions": versions(), **commit()}
         write_json(path, {"metrics": metrics, **about, "hardware": hardware(device)})
         print(path)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -20,11 +21,17 @@ def _composed(config: DictConfig) -> Composed:
     return Composed(config, list(hydra_config.overrides.task), choices)
 
 
+def _config_dirs() -> list[Path]:
+    """Returns the folders that the user has added with Hydra's --config-dir."""
+    sources = [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
+    return [folder for folder in sources if folder != shipped("configs")]
+
+
 @hydra.main(version_base="1.3", config_path=str(shipped("configs")), config_name="train")
 def train_task(config: DictConfig) -> None:
     """Freezes the composed config and trains in a process of its own."""
     try:
-        checked, typed = checked_config(_composed(config))
+        checked, typed = checked_config(_composed(config), _config_dirs())
         for key in ("resume", "from_run"):
             if checked[key]:
                 raise ZooError(f"{key}= is for `zoo train {key}=…`")

@@ -13,6 +13,9 @@ from zoo.training.run_folder import RunFolder, write_json
 
 FORMAT = 1
 
+# What changes nothing that is measured is left out of a record's command.
+_NOT_TYPED = ("runs_dir=", "logger", "trainer.enable_progress_bar=")
+
 
 def read_experiment(name: str) -> dict[str, Any]:
     """Returns an experiment's YAML file as it stands: its own claim, release and choices."""
@@ -60,6 +63,12 @@ def _curve(metrics_file: Path, most: int = 200) -> dict[str, list[float]]:
     return curve
 
 
+def _command(overrides: list[str], seed: int) -> str:
+    """Returns the line that measures this again, the hardware that was asked for included."""
+    kept = [word for word in overrides if not word.startswith((*_NOT_TYPED, "seed="))]
+    return " ".join(["zoo train", *kept, f"seed={seed}"])
+
+
 def make_record(run: RunFolder) -> dict[str, Any]:
     """Gathers what a finished run of an unmodified experiment measured.
 
@@ -89,7 +98,7 @@ def make_record(run: RunFolder) -> dict[str, Any]:
         "parameters": card["parameters"],
         "precision": config["trainer"]["precision"],
         "config_hash": summary["config_hash"],
-        "command": f"zoo train experiment={typed['experiment']} seed={summary['seed']}",
+        "command": _command(typed["overrides"], summary["seed"]),
         "commit": environment["commit"],
         "dirty": environment["dirty"],
         "versions": environment["versions"],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.errors import ZooError
 from zoo.training.compose import compose
 from zoo.training.records import write_record
 from zoo.training.run_folder import RunFolder, config_hash, freeze
@@ -32,9 +33,15 @@ def reproduce(experiment: str, seed: int, hardware: Sequence[str] = ()) -> bool:
         ZooError: The experiment does not exist, or the overrides change its protocol.
     """
     config, typed = checked_config(compose([f"experiment={experiment}", f"seed={seed}", *hardware]))
+    if typed["modified"]:
+        raise ZooError(f"{' '.join(hardware)} changes the protocol of {experiment}: a protocol worth recording is an "
+                       "experiment file of its own")  # fmt: skip
     run = _earlier_run(Path(config["runs_dir"]) / config["name"], config_hash(config)) or freeze(config, typed)
     print(f"{experiment} seed {seed}: {run.path}", flush=True)
-    if not run.finished and train_in_subprocess(run) != 0:
+    code = 0 if run.finished else train_in_subprocess(run)
+    if code in (130, 143):
+        raise ZooError(f"interrupted; the same command goes on with {run.path}")
+    if code:
         return False
     print(f"recorded in {write_record(run)}", flush=True)
     return True

@@ -6,7 +6,6 @@ here is to turn every way a run can end into one line, an exit code and a summar
 
 import logging
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from zoo.errors import ZooError
 from zoo.training.interrupts import Interrupted, Interrupts
-from zoo.training.run_folder import RunFolder, write_json
+from zoo.training.run_folder import RunFolder, remove_fresh, remove_torn_writes, write_json
 
 log = logging.getLogger("zoo")
 log.addHandler(logging.NullHandler())  # until there is a train.log; else Python prints errors a second time
@@ -26,19 +25,7 @@ def _is_main_process() -> bool:
     return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
-def _discard(run: RunFolder) -> None:
-    """Removes the folder of a run that never began to train; a sweep's job stays, to tell what was wrong."""
-    config = run.read_config()
-    if run.environment.exists() or run.started or (config.get("sweep") or {}).get("name"):
-        return
-    logging.shutdown()
-    shutil.rmtree(run.path, ignore_errors=True)
-    for parent in (run.path.parent, Path(config["runs_dir"])):
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
-
-
-def _report(run: RunFolder, status: str, message: str) -> None:
+def _report(run: RunFolder, status: str, message: str, fresh: bool) -> None:
     """Prints the one line, and leaves a summary in a run that has something to keep."""
     # With another rank's error the first line is enough.
     if not _is_main_process():
@@ -46,7 +33,9 @@ def _report(run: RunFolder, status: str, message: str) -> None:
     print(f"zoo: {message}", file=sys.stderr, flush=True)
     try:
         log.error(message)
-        _discard(run)
+        if fresh and not run.environment.exists() and not run.started:
+            logging.shutdown()
+            remove_fresh(run)
         if run.path.is_dir():
             summary = {"status": status, "error": None if status == "interrupted" else message}
             write_json(run.summary, summary)
@@ -54,21 +43,21 @@ def _report(run: RunFolder, status: str, message: str) -> None:
         print(f"zoo: the summary could not be written: {error}", file=sys.stderr)
 
 
-def _fail(run: RunFolder, error: BaseException, interrupts: Interrupts) -> int:
+def _fail(run: RunFolder, error: BaseException, fresh: bool) -> int:
     if os.environ.get("ZOO_DEBUG") == "1":
         traceback.print_exc()
     if isinstance(error, Interrupted):
         goes_on = f"zoo train resume={run.path}" if run.started else "nothing was trained yet"
-        _report(run, "interrupted", f"interrupted by {error}; {goes_on}")
+        _report(run, "interrupted", f"interrupted by {error}; {goes_on}", fresh)
         return error.exit_code
     if isinstance(error, ZooError):
-        _report(run, "failed", str(error))
+        _report(run, "failed", str(error), fresh)
         return 1
     log.error("".join(traceback.format_exception(error)))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     kept = run.environment.exists()
     where = f"{run.log} and ZOO_DEBUG=1 show" if kept else "ZOO_DEBUG=1 shows"
-    _report(run, "failed", f"{reason} ({where} the traceback)")
+    _report(run, "failed", f"{reason} ({where} the traceback)", fresh)
     return 1
 
 
@@ -86,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupts = Interrupts()
     interrupts.install()
     lock = FileLock(run.path / ".lock")
+    fresh = run.fresh.exists()
     try:
         config = run.read_config()
         if _is_main_process():
@@ -94,13 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             except Timeout:
                 print(f"zoo: {run.path} is being trained by another process", file=sys.stderr)
                 return 1
+            run.fresh.unlink(missing_ok=True)
+            remove_torn_writes(run)
         # Importing Lightning takes seconds; signals are already looked after.
         from zoo.training.trainer import train
 
         train(run, config, interrupts)
         return 0
     except (Exception, Interrupted) as error:
-        return _fail(run, error, interrupts)
+        return _fail(run, error, fresh)
     finally:
         if lock.is_locked:  # never another process's
             (run.path / ".lock").unlink(missing_ok=True)

@@ -32,6 +32,7 @@ class RunFolder:
         self.release = self.path / "release"
         self.evaluations = self.path / "evaluations"
         self.summary = self.path / "summary.json"
+        self.fresh = self.path / ".fresh"  # there until the first process takes the run up
 
     def read_config(self) -> dict[str, Any]:
         """Returns the frozen config.
@@ -123,6 +124,11 @@ def protocol_hash(config: dict[str, Any]) -> str:
     return _digest(kept)
 
 
+def resumable_hash(config: dict[str, Any]) -> str:
+    """Returns a name for what must not change while a run goes on: as `config_hash`, but without the trainer."""
+    return _digest({key: value for key, value in _computed(config).items() if key != "trainer"})
+
+
 def _new_folder(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -147,16 +153,41 @@ def freeze(config: dict[str, Any], typed: dict[str, Any], folder: Path | None = 
     Raises:
         ZooError: The folder cannot be made or written.
     """
+    made = folder is None
     try:
-        if folder is None:
-            folder = _new_folder(Path(config["runs_dir"]) / config["name"])
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder = folder or _new_folder(Path(config["runs_dir"]) / config["name"])
+        folder.mkdir(parents=True, exist_ok=True)
         run = RunFolder(folder)
+        if made:
+            run.fresh.touch()
         write_atomically(run.overrides, yaml.safe_dump(typed, sort_keys=False, allow_unicode=True))
         write_atomically(run.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     except OSError as error:
+        if made and folder is not None:
+            remove_fresh(RunFolder(folder))
         raise ZooError(
             f"cannot write the run folder under {config['runs_dir']}: {error.strerror}; choose another with runs_dir=…"
         ) from error
     return run
+
+
+def remove_fresh(run: RunFolder) -> None:
+    """Removes a folder that was made for a run which never began, and folders that are empty without it.
+
+    Only the files that stand in such a folder are removed: whatever else is there, it stays.
+    """
+    for file in (run.fresh, run.config, run.overrides, run.log, run.path / ".lock"):
+        file.unlink(missing_ok=True)
+    for folder in (run.path, run.path.parent, run.path.parent.parent):
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # something is in it
+
+
+def remove_torn_writes(run: RunFolder) -> None:
+    """Removes what writes that were killed halfway left beside their files; call it with the run's lock held."""
+    for folder in (run.path, run.checkpoints):
+        for aside in folder.glob(".*.*"):
+            if aside.suffix[1:].isdigit():
+                aside.unlink()

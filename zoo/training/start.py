@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from zoo.errors import ZooError
-from zoo.training.check import check
+from zoo.training.check import TOP_LEVEL, check
 from zoo.training.compose import Composed, compose, config_groups, flat_keys, parse_overrides, resolve, unknown_key
 from zoo.training.run_folder import RunFolder, freeze, protocol_hash
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
+    return str(Path(path).expanduser().absolute()) if path else None
 
 
 def _anchored(config: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +64,11 @@ def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tupl
     modified = []
     if composed.experiment:
         own = resolve(compose([f"experiment={composed.experiment}"], config_dirs).config)
+        for key in ("claim", "release"):
+            if config[key] != own[key]:
+                raise ZooError(
+                    f"{key} belongs to the file of experiment {composed.experiment} and cannot be changed here"
+                )
         modified = _modified(config, composed.overrides, own)
         if modified:
             _mark_modified(config, modified)
@@ -79,8 +85,26 @@ def existing_run(path: str) -> RunFolder:
     if not folder.is_dir():
         raise ZooError(f"{path} is no run folder: there is no such folder")
     run = RunFolder(folder)
-    run.read_config()
+    if missing := set(TOP_LEVEL) - set(run.read_config()):
+        raise ZooError(f"{path} is no run folder: its config.yaml has no {', '.join(sorted(missing))}")
+    run.read_overrides()
     return run
+
+
+def refuse_if_busy(run: RunFolder) -> None:
+    """Makes sure that no process is training in a folder, before anything in it is rewritten.
+
+    Raises:
+        ZooError: One is.
+    """
+    lock = run.path / ".lock"
+    if not lock.exists():
+        return
+    try:
+        with FileLock(lock, timeout=0):
+            pass
+    except Timeout:
+        raise ZooError(f"{run.path} is being trained by another process") from None
 
 
 def apply_overrides(config: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
@@ -147,6 +171,7 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
                 f"{override.input_line} adds a key, which a resumed run cannot; without the + it changes one"
             )
     if overrides:
+        refuse_if_busy(run)
         stored = run.read_config()
         config = apply_overrides(stored, overrides)
         check(config)

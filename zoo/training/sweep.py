@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
 from zoo.training.screen import columns, show
-from zoo.training.start import checked_config, train_in_subprocess
+from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
 
 
 @dataclass
@@ -128,6 +128,7 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
             continue
         goes_on = " (going on)" if job.run.started else ""
         print(f"[{number}/{len(jobs)}] {words}{goes_on}", flush=True)
+        refuse_if_busy(job.run)
         job.run.summary.unlink(missing_ok=True)
         freeze(job.config, job.typed, job.run.path)
         code = train_in_subprocess(job.run)

@@ -59,6 +59,7 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
                 "ours": f"**{measured(records, claim)}**{unit}",
                 "seeds": str(len(records)),
                 "protocol": claim["protocol"],
+                "kind": claim["protocol"].partition(":")[0],
                 "time": f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s",
                 "hardware": _hardware(first),
                 "command": f"`zoo train experiment={first['experiment']} seed={first['seed']}`",
@@ -78,7 +79,7 @@ def short_table(records: dict[str, list[dict[str, Any]]]) -> str:
     """Returns README's table."""
     rows = [row for group in records.values() for row in _rows(group)]
     titles = {"experiment": "experiment", "paper": "the paper's number", "reported": "paper", "ours": "ours",
-              "seeds": "seeds", "time": "a run takes", "release": "release"}  # fmt: skip
+              "seeds": "seeds", "kind": "protocol", "time": "training takes", "release": "release"}  # fmt: skip
     return _markdown(rows, titles)
 
 

@@ -16,7 +16,7 @@ from zoo.training.environment import environment
 from zoo.training.imports import import_modules
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
-from zoo.training.run_folder import RunFolder, write_json
+from zoo.training.run_folder import RunFolder, resumable_hash, write_json
 
 
 def keep_log(run: RunFolder) -> None:
@@ -42,6 +42,9 @@ def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
         other = identity.get("model") if isinstance(identity, dict) else "something that is not a run of the zoo"
         raise ZooError(f"{path} belongs to {other}, this run trains {config['model']['name']}: "
                        "remove it, or start a new run")  # fmt: skip
+    if identity["config_hash"] != resumable_hash(config):
+        raise ZooError(f"{path} was trained with another config than {run.config} holds now: only trainer and logger "
+                       "may change in a run that goes on; put it back, or start a new run with from_run=…")  # fmt: skip
     for broken in damaged:
         print(f"zoo: {broken} is damaged; going on from {path.name}", file=sys.stderr, flush=True)
     return str(path)

@@ -1,5 +1,6 @@
 """Checkpoints that a kill at any moment cannot damage."""
 
+import math
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.errors import ZooError
 from zoo.tasks.task import Task
@@ -69,7 +71,7 @@ def newest_intact(folder: Path) -> tuple[Path, dict[str, Any], list[Path]] | Non
     Raises:
         ZooError: There are checkpoints, but none can be read.
     """
-    present = [folder / name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()]
+    present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     damaged: list[Path] = []
     for path in present:
         if (content := _intact(path)) is not None:
@@ -101,15 +103,22 @@ class Checkpoints(Checkpoint):
         self.select_best = select_best
         self.interrupts = interrupts
         self.best: dict[str, Any] | None = None
+        self._stopped = False
+        self._trainer: Trainer | None = None
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the best score so far."""
-        return {"best": self.best}
+        """Returns the best score so far, and whether a callback has ended the training."""
+        return {"best": self.best, "stopped": self._trainer is not None and self._trainer.should_stop}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best score so far."""
+        """Restores them."""
         self.best = state_dict["best"]
+        self._stopped = state_dict["stopped"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remembers the trainer, which knows whether training was ended early."""
+        self._trainer = trainer
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what the run is."""
@@ -118,6 +127,8 @@ class Checkpoints(Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals back from Lightning, whose handler would stop before the checkpoint."""
         self.interrupts.install()
+        # Early stopping is in no checkpoint of Lightning's: a run that had ended would train one epoch more.
+        trainer.should_stop = self._stopped
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)
@@ -128,8 +139,11 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Saves when it is time or the run is told to stop, never between the batches of one step."""
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if accumulating or batch_idx + 1 >= trainer.num_training_batches:
-            return  # gradients that are not yet applied are in no checkpoint; an epoch's end saves anyway
+        # Gradients that are not yet applied are in no checkpoint, a validation that follows would be skipped by a
+        # resumed run, and an epoch's end saves anyway.
+        validates = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
+        if accumulating or validates or batch_idx + 1 >= trainer.num_training_batches:
+            return
         due = time.monotonic() - self._saved_at >= self.every_seconds
         # All ranks must agree, since saving waits for all of them; rank 0's clock decides.
         if trainer.strategy.broadcast(due or self.interrupts.received is not None):
@@ -141,15 +155,21 @@ class Checkpoints(Checkpoint):
             return False
         value = task.published[task.watched_headline]
         sign = 1 if task.headline_direction == "min" else -1
-        if self.best is not None and sign * value >= sign * self.best["value"]:
+        if not math.isfinite(value) or (self.best is not None and sign * value >= sign * self.best["value"]):
             return False
         self.best = {"metric": task.watched_headline, "value": value, "epoch": trainer.current_epoch}
         return True
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves; first the best one, so that a kill between the two repeats the epoch and the comparison."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the weights that were just measured if they are the best.
+
+        Killed before the next `last.ckpt`, a run repeats the steps, the validation and this comparison.
+        """
         assert isinstance(pl_module, Task)
-        if self._improved(trainer, pl_module):
+        if trainer.state.fn == TrainerFn.FITTING and self._improved(trainer, pl_module):
             trainer.save_checkpoint(self.folder / BEST)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves."""
         self._save(trainer)
         self.interrupts.raise_if_received()

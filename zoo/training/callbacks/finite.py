@@ -31,6 +31,23 @@ class FiniteLoss(Callback):
                 f"{describe_last(self.checkpoints)}"
             )
 
+    def _check_pending(self) -> None:
+        if self._copy is not None:
+            step, copy, arrived = self._copy
+            self._copy = None
+            arrived.synchronize()
+            self._check(step, copy)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keeps NaN out of checkpoints: a finite loss can still have made an update that is not."""
+        self._check_pending()
+        for name, parameter in pl_module.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise ZooError(
+                    f"{name} is not finite after step {trainer.global_step}: lower optimizer.lr or set "
+                    f"trainer.gradient_clip_val; {describe_last(self.checkpoints)}"
+                )
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -42,10 +59,7 @@ class FiniteLoss(Callback):
         if loss.device.type != "cuda":
             self._check(step, loss)
             return
-        if self._copy is not None:
-            seen_step, copy, arrived = self._copy
-            arrived.synchronize()
-            self._check(seen_step, copy)
+        self._check_pending()
         copy = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss.detach(), non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()

@@ -31,6 +31,7 @@ class MetricsRecorder(Checkpoint):
         self._clock: float | None = None
         self._logged_at = (0, 0.0)
         self._validated = False
+        self._within_epoch = False
 
     def state_dict(self) -> dict[str, Any]:
         """Returns how much has been written and how long training took."""
@@ -76,6 +77,7 @@ class MetricsRecorder(Checkpoint):
         """Counts samples; writes a row for every n-th optimizer step."""
         assert isinstance(pl_module, Task)
         self.samples += pl_module.count_samples(batch) * trainer.world_size
+        self._within_epoch = batch_idx + 1 < trainer.num_training_batches
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.global_step % self.every_steps:
             return
@@ -94,17 +96,23 @@ class MetricsRecorder(Checkpoint):
         self._stop_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes that there are new validation metrics."""
-        self._validated = True
+        """Writes the metrics of a validation within an epoch; those at its end go into the epoch's row."""
+        assert isinstance(pl_module, Task)
+        if self._within_epoch:
+            self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
+        else:
+            self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the epoch's row."""
         self._stop_clock()
         assert isinstance(pl_module, Task)
-        splits = ("train", pl_module.watched) if self._validated else ("train",)
+        metrics = self._published(pl_module, *(["train", pl_module.watched] if self._validated else ["train"]))
         self._validated = False
-        metrics = {name: value for name, value in pl_module.published.items() if name.split("/")[0] in splits}
         self._write(trainer, "epoch", {"elapsed_s": round(self.training_seconds, 3), **metrics})
+
+    def _published(self, task: Task, *splits: str) -> dict[str, float]:
+        return {name: value for name, value in task.published.items() if name.split("/")[0] in splits}
 
     def write_test(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         """Writes the row of the final test."""
