@@ -131,5 +131,6 @@ def rebuild_tables() -> list[Path]:
     records = all_records()
     readme, page = checkout / "README.md", checkout / "docs" / "results.md"
     write_atomically(readme, readme_with_table(readme.read_text(encoding="utf-8"), records))
+    page.parent.mkdir(exist_ok=True)
     write_atomically(page, long_page(records))
     return [readme, page]
