@@ -30,7 +30,8 @@ def main() -> int:
                 rebuild_tables()  # after each record: tables and records never stand apart for hours
             else:
                 failed.append(f"{name} seed {seed}")
-        print("renewed", *(path.name for path in rebuild_tables()))
+        if arguments.tables:
+            print("renewed", *(path.name for path in rebuild_tables()))
     except ZooError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2

@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ours: one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ZooError(f"{self.prog}: {message}; `zoo --help` shows examples")
+        raise ZooError(f"{self.prog.removeprefix('zoo ')}: {message}; `zoo --help` shows examples")
 
 
 def _train(arguments: list[str], become: bool) -> int:
@@ -91,7 +91,8 @@ def _evaluate(arguments: list[str], become: bool) -> int:
 
 def _list(arguments: list[str], become: bool) -> int:
     parser = _Parser(prog="zoo list", add_help=False)
-    parser.add_argument("kind", choices=["models", "data", "experiments", "pretrained"])
+    kinds = ["models", "data", "experiments", "pretrained"]
+    parser.add_argument("kind", choices=kinds, metavar="|".join(kinds))
     parser.add_argument("pattern", nargs="?", default="*")
     flags = parser.parse_args(arguments)
 
@@ -116,8 +117,12 @@ def _predict(arguments: list[str], become: bool) -> int:
     parser = _Parser(prog="zoo predict", add_help=False)
     parser.add_argument("release", metavar="RUN|RELEASE")
     parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    parser.add_argument("--imports", action="append", default=[], metavar="MODULE")
     flags = parser.parse_args(arguments)
 
+    from zoo.training.imports import import_modules
+
+    import_modules(flags.imports)
     from zoo.pretrained.pipelines import pipeline
 
     predict = pipeline(flags.release)

@@ -150,7 +150,7 @@ def load_release(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
             if str(folder) in str(error):
                 raise
             raise ZooError(
-                f"{folder}: {error} (a model of your own: import the file that registers it first)"
+                f"{folder}: {error} (a model of your own: import what registers it first, --imports MODULE)"
             ) from error
     model.load_state_dict(weights)
     return model.eval(), card

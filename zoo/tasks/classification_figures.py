@@ -56,13 +56,13 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str]) -> Figure:
     mistakes = share.clone().fill_diagonal_(0)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
-    shown = axes.imshow(mistakes.numpy(), cmap="Oranges", vmin=0)
+    shown = axes.imshow(mistakes.numpy(), cmap="Oranges", vmin=0, vmax=max(10.0, mistakes.max().item()))
     figure.colorbar(shown, ax=axes, label="wrong answers, % of the class", shrink=0.8)
     if classes <= 40:
         axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
         axes.set_yticks(range(classes), class_names)
     if classes <= 12:
-        ink = mistakes.max().item() * 0.6
+        ink = max(10.0, mistakes.max().item()) * 0.6
         for row in range(classes):
             for column in range(classes):
                 if count := int(counts[row, column]):

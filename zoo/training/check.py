@@ -147,6 +147,8 @@ def check(config: dict[str, Any]) -> None:
         for name, node in config[group].items():
             if not isinstance(node, dict) or "_target_" not in node:
                 raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
+    if config["trainer"].get("max_epochs") == 0:
+        raise ZooError("trainer.max_epochs=0 trains nothing: expected 1 or more, or -1 for no limit")
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip

@@ -58,9 +58,6 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 @contextmanager
 def _config_tree(config_dirs: Sequence[Path]) -> Iterator[list[str]]:
     """Opens Hydra on the shipped configs; yields the override that adds the user's own folders."""
-    for folder in config_dirs:
-        if not folder.is_dir():
-            raise ZooError(f"--config-dir {folder} is no folder: give one that holds model/, data/ … with YAML files")
     # Hydra otherwise imports every installed plugin package of its namespace to look for more of them.
     Plugins.instance()
     GlobalHydra.instance().clear()
@@ -151,6 +148,9 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = (), *, root:
     Raises:
         ZooError: A choice, key or value that does not exist or cannot be read; names the nearest ones.
     """
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise ZooError(f"--config-dir {folder} is no folder: give one that holds model/, data/ … with YAML files")
     overrides = list(overrides)
     parsed = parse_overrides(overrides)
     _check_choices(parsed, config_dirs, root)

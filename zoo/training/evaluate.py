@@ -115,7 +115,8 @@ def evaluate(name_or_path: str, overrides: Sequence[str] = (), config_dirs: Sequ
     metrics, config, device = measure(release, overrides, config_dirs)
     table = columns("metric", "now", "card")
     for metric, value in metrics.items():
-        table.add_row(metric, f"{value:.4g}", f"{card['metrics'][metric]:.4g}" if metric in card["metrics"] else "")
+        comparable = metric in card["metrics"] and config["data"]["name"] == card["data"]["name"]
+        table.add_row(metric, f"{value:.4g}", f"{card['metrics'][metric]:.4g}" if comparable else "")
     show(f"{card['name']} on {config['data']['name']}", table)
     run = RunFolder(release.parent)
     if release.name == "release" and run.config.is_file():

@@ -1,10 +1,12 @@
 """Where metrics go besides metrics.csv; each knows the run's folder and keeps its own files there."""
 
+import netrc
 import os
 import re
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
@@ -20,9 +22,14 @@ class TensorBoard(TensorBoardLogger):
 
 
 def _logged_in() -> bool:
-    import wandb
-
-    return bool(wandb.api.api_key)
+    """Says whether `wandb login` has left a key, or the environment holds one; asks nobody for it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 class WeightsAndBiases(WandbLogger):

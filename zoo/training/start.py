@@ -135,7 +135,10 @@ def _split(overrides: Sequence[str], key: str) -> tuple[str | None, list[Overrid
     parsed = parse_overrides(overrides)
     found = [override for override in parsed if override.key_or_group == key]
     rest = [override for override in parsed if override.key_or_group != key]
-    return (str(found[-1].value()) if found and found[-1].value() is not None else None), rest
+    value = found[-1].value() if found else None
+    if value == "":
+        raise ZooError(f"{key}= is empty: name the folder of a run")
+    return (None if value is None else str(value)), rest
 
 
 def _typed_since(
@@ -182,7 +185,8 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
 def _from_run(path: str, overrides: Sequence[Override]) -> RunFolder:
     source = existing_run(path)
     stored = source.read_config()
-    config = _anchored(apply_overrides(stored, overrides)) | {"from_run": str(source.path)}
+    config = apply_overrides(stored | {"runs_dir": os.environ.get("ZOO_RUNS") or "runs"}, overrides)
+    config = _anchored(config) | {"from_run": str(source.path)}
     check(config)
     return freeze(config, _typed_since(source, config, stored, overrides))
 

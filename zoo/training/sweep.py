@@ -120,9 +120,9 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
     """
     jobs = _jobs(overrides, config_dirs)
     folder = jobs[0].run.path.parent
-    failed = 0
+    failed: list[str] = []
     for number, job in enumerate(jobs, 1):
-        words = " ".join(f"{key}={value}" for key, value in job.swept.items())
+        words = " ".join(f"{key}={value}" for key, value in job.swept.items()) or "the only configuration"
         if job.run.finished:
             print(f"[{number}/{len(jobs)}] {words}: finished before, skipped", flush=True)
             continue
@@ -134,9 +134,13 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         code = train_in_subprocess(job.run)
         _write_summary(folder, jobs)
         if code in (130, 143):
+            print("the sweep is interrupted: type the same line again, and it goes on here", flush=True)
             return code
-        failed += code != 0
+        if code:
+            failed.append(f"job {number} ({words})")
     _write_summary(folder, jobs)
     _print_ranking(jobs)
-    print(f"{len(jobs) - failed} of {len(jobs)} jobs finished; {folder / 'summary.csv'}")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} jobs finished; {folder / 'summary.csv'}")
     return 1 if failed else 0

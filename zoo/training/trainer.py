@@ -29,7 +29,7 @@ def keep_log(run: RunFolder) -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.INFO if name == "zoo" else logging.WARNING)
 
 
 def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:

@@ -1,9 +1,11 @@
 """Shows how training goes: a bar in a terminal, a line per epoch elsewhere."""
 
+import logging
 import time
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -13,9 +15,13 @@ from zoo.training.callbacks.recorder import MetricsRecorder
 
 REFRESH_SECONDS = 0.25
 
+log = logging.getLogger("zoo")
 
-class TrainingProgress(Callback):
+
+class TrainingProgress(Checkpoint):
     """Loss, headline and samples per second, refreshed a few times a second so that it costs nothing.
+
+    It is a `Checkpoint` because those are called last, when the metrics of the epoch are known.
 
     Args:
         recorder: Counts the samples.
@@ -107,14 +113,17 @@ class TrainingProgress(Callback):
         self._hide("evaluation")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints a line, where there is no terminal to draw a bar in."""
+        """Prints the epoch's line, above the bar where there is one."""
         assert isinstance(pl_module, Task)
         self._loss = pl_module.published.get("train/loss", self._loss)
-        if trainer.is_global_zero and self._bar is None:
-            print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {self._metrics(trainer, pl_module)}",
-                flush=True,
-            )
+        if not trainer.is_global_zero:
+            return
+        line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {self._metrics(trainer, pl_module)}"
+        log.info(line)
+        if self._bar is None:
+            print(line, flush=True)
+        else:
+            self._bar.console.print(line, highlight=False)
 
     def on_test_batch_end(
         self,
