@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from zoo.errors import ZooError
+from zoo.training.interrupts import Interrupted
 
 
 def main() -> int:
@@ -21,6 +22,8 @@ def main() -> int:
     except ZooError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
+    except Interrupted as interrupted:
+        return interrupted.exit_code
 
 
 if __name__ == "__main__":
