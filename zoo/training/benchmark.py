@@ -58,6 +58,7 @@ def _fresh(case: Case, folder: Path, batches: int) -> tuple[Built, dict[str, Any
     """Builds a run as `zoo train` does, one epoch long, without evaluation."""
     words = [f"model={case.model}", f"data={case.data}", f"runs_dir={folder}", "trainer.max_epochs=1",
              "trainer.limit_val_batches=0", f"trainer.limit_train_batches={batches}", "trainer=cpu",
+             "trainer.enable_progress_bar=false",
              *case.overrides]  # fmt: skip
     config, typed = checked_config(compose(words))
     run = freeze(config, typed)
