@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.data.spec import SPEC_OF_TASK, Spec
-from zoo.errors import ZooError, nearest, unknown
+from zoo.errors import ZooError, unknown, unknown_key
 from zoo.models.catalog import MODELS
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def create_model(name: str, **arguments: Any) -> "nn.Module":
     entry = registration(name)
     for key in arguments:
         if key not in entry.parameters:
-            known = ", ".join(nearest(key, entry.parameters) or entry.parameters)
-            raise ZooError(f"{name} takes no argument {key!r}; it takes {known}")
+            raise unknown_key(name, key, entry.parameters)
     try:
         return entry.constructor(**arguments)
     except (TypeError, ValueError) as error:
