@@ -34,6 +34,14 @@ def test_the_schedule_of_section_iii_b():
     assert [rate for (rate,) in rates_of(optimizer, scheduler, 20)] == pytest.approx(printed, rel=1e-12)
 
 
+def test_a_warm_up_begins_with_the_first_update():
+    optimizer = make_optimizer(0.1)
+    scheduler = PiecewiseConstant(optimizer, milestones=[0, 4, 8, 10], factors=[0.1, 1.0, 0.1, 0.01])
+    assert scheduler.get_last_lr() == pytest.approx([0.01])
+    expected = [0.01] * 4 + [0.1] * 4 + [0.01] * 2 + [0.001] * 2
+    assert [rate for (rate,) in rates_of(optimizer, scheduler, 12)] == pytest.approx(expected, rel=1e-12)
+
+
 def test_equals_multi_step_where_factors_are_powers():
     ours, theirs = make_optimizer(0.1, 0.03), make_optimizer(0.1, 0.03)
     milestones = [3, 4, 9]
@@ -50,7 +58,7 @@ def test_without_milestones_nothing_changes():
 
 @settings(deadline=None)
 @given(
-    table=st.dictionaries(st.integers(1, 30), st.floats(0, 10), max_size=5),
+    table=st.dictionaries(st.integers(0, 30), st.floats(0, 10), max_size=5),
     stop=st.integers(0, 30),
 )
 def test_resumes_exactly_anywhere(table, stop):
@@ -78,7 +86,7 @@ def test_resumes_exactly_anywhere(table, stop):
         ([1, 2], [0.5], "one factor per milestone: got 2 milestones and 1 factors"),
         ([2, 2], [0.5, 0.1], "rise strictly"),
         ([3, 2], [0.5, 0.1], "rise strictly"),
-        ([0], [0.5], "from 1 or more"),
+        ([-1], [0.5], "from 0 or more"),
         ([1.5], [0.5], "whole numbers"),
         ([True], [0.5], "whole numbers"),
         ([1], [-0.5], "at least 0"),

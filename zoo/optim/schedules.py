@@ -12,16 +12,17 @@ class PiecewiseConstant(LRScheduler):
     """Multiplies the first step size by `factors[k]` from epoch `milestones[k]` on, by 1 before the first.
 
     A schedule such as "0.0005 for two passes, 0.0002 for three, 0.0001 thereafter" is `lr=0.0005` with
-    `milestones=[2, 5], factors=[0.4, 0.2]`. Where the scheduler steps once per update, milestones count updates.
+    `milestones=[2, 5], factors=[0.4, 0.2]`. Where the scheduler steps once per update, milestones count updates. A
+    first milestone of 0 changes the step size from the start, as a warm-up does.
 
     Args:
         optimizer: Its step sizes at construction are the first ones.
-        milestones: Rising whole numbers, the first at least 1.
+        milestones: Rising whole numbers, the first at least 0.
         factors: As many numbers of at least 0, each relative to the first step size.
         last_epoch: As in every scheduler of PyTorch: -1 starts anew.
 
     Raises:
-        ValueError: The lists differ in length, milestones do not rise from 1 or more, or a factor is below 0.
+        ValueError: The lists differ in length, milestones do not rise from 0 or more, or a factor is below 0.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class PiecewiseConstant(LRScheduler):
             )
         if any(type(milestone) is not int for milestone in self.milestones):
             raise ValueError(f"milestones are whole numbers, got {self.milestones}")
-        if any(late <= early for early, late in zip([0, *self.milestones], self.milestones, strict=False)):
-            raise ValueError(f"milestones rise strictly from 1 or more, got {self.milestones}")
+        if any(late <= early for early, late in zip([-1, *self.milestones], self.milestones, strict=False)):
+            raise ValueError(f"milestones rise strictly from 0 or more, got {self.milestones}")
         if not all(0 <= factor < float("inf") for factor in self.factors):
             raise ValueError(f"factors are finite numbers of at least 0, got {self.factors}")
         super().__init__(optimizer, last_epoch)
@@ -47,3 +48,29 @@ class PiecewiseConstant(LRScheduler):
         reached = bisect_right(self.milestones, self.last_epoch)
         factor = self.factors[reached - 1] if reached else 1.0
         return [base * factor for base in self.base_lrs]
+
+
+class DecayAfter(LRScheduler):
+    """Keeps the first step size for some epochs, then divides it once more in each (Zaremba et al. 2014, Sec. 4.1).
+
+    Args:
+        optimizer: Its step sizes at construction are the first ones.
+        epochs: How many epochs, 0 or more, have the first step size.
+        divisor: What each later one is divided by, at least 1.
+        last_epoch: As in every scheduler of PyTorch: -1 starts anew.
+
+    Raises:
+        ValueError: A number out of its range.
+    """
+
+    def __init__(self, optimizer: Optimizer, epochs: int, divisor: float, last_epoch: int = -1) -> None:
+        if type(epochs) is not int or epochs < 0:
+            raise ValueError(f"epochs is a whole number of at least 0, not {epochs}")
+        if not 1 <= divisor < float("inf"):
+            raise ValueError(f"divisor is a finite number of at least 1, not {divisor}")
+        self.epochs, self.divisor = epochs, divisor
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Returns the step size of each parameter group at `last_epoch`."""
+        return [base / self.divisor ** max(0, self.last_epoch + 1 - self.epochs) for base in self.base_lrs]
