@@ -2,23 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from zoo.data.augmentation import (
-    Augmentation,
-    affine,
-    affine_matrices,
-    crop_padded,
-    draw_affine,
-    draw_flips,
-    draw_offsets,
-    flip,
-    normalise,
-    unit_pixels,
-)
+from zoo.data.affine import affine, affine_matrices, draw_affine
+from zoo.data.augmentation import Augmentation, normalise, unit_pixels
+from zoo.data.windows import crop_padded, cut_out, draw_centres, draw_flips, draw_offsets, flip
 from zoo.errors import ZooError
 
 B = 40
@@ -161,7 +153,7 @@ def test_switching_one_distortion_off_leaves_the_others():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_crop_agrees_with_torchvision(dtype, channels):
     images = (pictures(channels, 12, 15) * 255).to(dtype)
-    offsets = draw_offsets(B, 4, generator())
+    offsets = draw_offsets(B, 8, 8, generator())
     fill = [7, 8, 9][:channels]
     ours = crop_padded(images, offsets, 4, fill)
     for image, (top, left), changed in zip(images, offsets.tolist(), ours, strict=True):
@@ -169,8 +161,34 @@ def test_crop_agrees_with_torchvision(dtype, channels):
         assert torch.equal(changed, tv.crop(padded, top, left, 12, 15))
 
 
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (5, 9), (12, 1)])
+def test_smaller_windows_and_mirrored_ones_agree_with_torchvision(padding, height, width):
+    images = pictures(3, 12, 15)
+    offsets = draw_offsets(B, 12 + 2 * padding - height, 15 + 2 * padding - width, generator())
+    flips = draw_flips(B, generator())
+    ours = crop_padded(images, offsets, padding, 0.3, height=height, width=width, flips=flips)
+    assert ours.is_contiguous()
+    for image, (top, left), mirrored, changed in zip(images, offsets.tolist(), flips, ours, strict=True):
+        window = tv.crop(tv.pad(image, [padding] * 4, fill=0.3), top, left, height, width)
+        assert torch.equal(changed, tv.horizontal_flip(window) if mirrored else window)
+
+
+def test_offsets_of_square_images_are_drawn_as_they_always_were():
+    """The numbers of recorded runs: rows and columns out of one call."""
+    assert torch.equal(draw_offsets(N, 8, 8, generator()), torch.randint(0, 9, (N, 2), generator=generator()))
+
+
+def test_drawn_offsets_of_oblong_images_keep_to_their_side():
+    offsets = draw_offsets(N, 2, 6, generator())
+    assert set(offsets[:, 0].tolist()) == {0, 1, 2}
+    assert set(offsets[:, 1].tolist()) == set(range(7))
+    assert offsets[:, 1].bincount().min() > 0.8 * N / 7
+    assert abs(torch.corrcoef(offsets.T.double())[0, 1]) < 0.05
+
+
 def test_drawn_offsets_cover_all_windows_evenly():
-    offsets = draw_offsets(9000, 1, generator())
+    offsets = draw_offsets(9000, 2, 2, generator())
     counts = (offsets[:, 0] * 3 + offsets[:, 1]).bincount(minlength=9)
     assert len(counts) == 9
     assert counts.min() > 850
@@ -188,6 +206,28 @@ def test_half_of_the_images_are_flipped():
     assert draw_flips(N, generator(), 0.0).sum() == 0
 
 
+@pytest.mark.parametrize("side", [1, 2, 5, 16, 40])
+def test_cutout_is_the_reference_s(side):
+    """With numpy, as the code of DeVries & Taylor 2017 does for even sides: centre - side/2 up to centre + side/2."""
+    images, centres = pictures(3, 12, 15), draw_centres(B, 12, 15, generator())
+    expected = images.numpy().copy()
+    for image, (row, column) in zip(expected, centres.tolist(), strict=True):
+        top, left = row - side // 2, column - side // 2
+        image[
+            :, np.clip(top, 0, 12) : np.clip(top + side, 0, 12), np.clip(left, 0, 15) : np.clip(left + side, 0, 15)
+        ] = 0
+    ours = images.clone()
+    assert cut_out(ours, centres, side) is ours
+    assert np.array_equal(ours.numpy(), expected)
+
+
+def test_centres_of_cutout_are_any_pixel():
+    centres = draw_centres(9000, 3, 4, generator())
+    counts = (centres[:, 0] * 4 + centres[:, 1]).bincount(minlength=12)
+    assert len(counts) == 12
+    assert counts.min() > 640
+
+
 def test_normalise_agrees_with_torchvision():
     raw = (pictures(3) * 255).to(torch.uint8)
     mean, std = [0.49, 0.48, 0.45], [0.2, 0.25, 0.3]
@@ -196,26 +236,53 @@ def test_normalise_agrees_with_torchvision():
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
+EVERYTHING = {"affine": {"degrees": 5}, "crop_padding": 2, "flip": True, "cutout": 8, "pca_colour": 0.1}
+
+
 def test_draws_come_from_the_given_generator_alone():
-    augmentation = Augmentation({"affine": {"degrees": 5}, "crop_padding": 2, "flip": True})
+    augmentation = Augmentation(EVERYTHING)
     before = torch.get_rng_state()
     first, second, other = (augmentation.draw(B, 28, 28, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    for part in ("affine", "offsets", "flips"):
+    for part in ("affine", "offsets", "flips", "colour", "centres"):
         assert torch.equal(getattr(first, part), getattr(second, part))
         assert not torch.equal(getattr(first, part), getattr(other, part))
 
 
-def test_whole_augmentation_is_the_sequence_of_its_parts():
-    settings = {"affine": {"degrees": 15, "squeeze": 0.1}, "crop_padding": 3, "flip": True, "fill": 0.2}
-    augmentation = Augmentation(settings)
+def test_what_came_later_leaves_earlier_draws_as_they_were():
+    old = Augmentation({key: EVERYTHING[key] for key in ("affine", "crop_padding", "flip")})
+    for added in ({"cutout": 8}, {"pca_colour": 0.1}, {"cutout": 8, "pca_colour": 0.1}):
+        new = Augmentation({**EVERYTHING, "cutout": 0, "pca_colour": 0, **added})
+        before, after = (each.draw(B, 28, 28, generator()) for each in (old, new))
+        for part in ("affine", "offsets", "flips"):
+            assert torch.equal(getattr(before, part), getattr(after, part))
+        assert (before.colour, before.centres) == (None, None)
+
+
+@pytest.mark.parametrize("crop", [None, 20])
+def test_whole_augmentation_is_the_sequence_of_its_parts(crop):
+    settings = {"affine": {"degrees": 15, "squeeze": 0.1}, "crop_padding": 3, "flip": True, "fill": 0.2, "cutout": 6}
+    augmentation = Augmentation(settings, crop)
     draws = augmentation.draw(B, 28, 28, generator())
     expected = affine(pictures(), draws.affine, 0.2)
-    expected = flip(crop_padded(expected, draws.offsets, 3, 0.2), draws.flips)
-    assert torch.equal(augmentation.apply(pictures(), draws), expected)
+    expected = flip(crop_padded(expected, draws.offsets, 3, 0.2, height=crop, width=crop), draws.flips)
+    assert expected.shape[2:] == (crop or 28, crop or 28)
+    changed = augmentation.apply(pictures(), draws)
+    assert torch.equal(changed, expected)
+    assert draws.centres.max() == (crop or 28) - 1
+    assert torch.equal(augmentation.cover(changed, draws), cut_out(expected, draws.centres, 6))
 
 
-@pytest.mark.parametrize("settings", [None, {}, {"affine": None}, {"flip": False, "crop_padding": 0}])
+def test_a_share_of_the_draws_is_every_so_many_th():
+    draws = Augmentation(EVERYTHING).draw(12, 28, 28, generator())
+    for rank in range(3):
+        share = draws.share(rank, 3)
+        for part in ("affine", "offsets", "flips", "colour", "centres"):
+            assert torch.equal(getattr(share, part), getattr(draws, part)[[rank, rank + 3, rank + 6, rank + 9]])
+
+
+@pytest.mark.parametrize("settings", [None, {}, {"affine": None}, {"flip": False, "crop_padding": 0},
+                                      {"cutout": 0, "pca_colour": 0.0}])  # fmt: skip
 def test_nothing_asked_for_is_nothing_done(settings):
     assert not Augmentation(settings)
 
@@ -238,6 +305,10 @@ def test_nothing_asked_for_is_nothing_done(settings):
         ({"crop_padding": True}, r"crop_padding=True"),
         ({"flip": 1}, r"flip=1 is not possible: expected true or false"),
         ({"fill": "mean"}, r"fill='mean'"),
+        ({"crop_padding": 65}, r"crop_padding=65 is not possible: expected pixels in 0\.\.64"),
+        ({"cutout": -1}, r"cutout=-1 is not possible: expected the side of a square"),
+        ({"cutout": 8.0}, r"cutout=8\.0"),
+        ({"cutoff": 8}, r"unknown key data\.augment\.cutoff: did you mean data\.augment\.cutout\?"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

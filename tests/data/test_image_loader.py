@@ -6,23 +6,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.data.augmentation import Augmentation
+from zoo.data.colour import ColourAxes
 from zoo.data.image_loader import EvaluationImageLoader, ImageStore, TrainingImageLoader
 from zoo.errors import ZooError
 
-EVERYTHING = {"affine": {"degrees": 20, "translate": [0.1, 0.1], "squeeze": 0.2}, "crop_padding": 2, "flip": True}
+EVERYTHING = {
+    "affine": {"degrees": 20, "translate": [0.1, 0.1], "squeeze": 0.2},
+    "crop_padding": 2,
+    "flip": True,
+    "pca_colour": 0.3,
+    "cutout": 3,
+}
+AXES = ColourAxes(torch.eye(3, dtype=torch.float64), torch.tensor([0.5, 0.3, 0.1], dtype=torch.float64))
 
 quick = settings(max_examples=60, deadline=None)
 
 
 def store(count, size=6):
     """Images of noise whose labels are their positions."""
-    images = torch.randint(0, 256, (count, 1, size, size), dtype=torch.uint8, generator=torch.Generator())
-    return ImageStore(images, torch.arange(count), [0.5], [0.25])
+    images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator())
+    return ImageStore(images, torch.arange(count), [0.5] * 3, [0.25] * 3)
 
 
 def loader(count=23, batch_size=5, seed=0, augment=EVERYTHING, rank=0, world=1, indices=None):
     chosen = torch.arange(count) if indices is None else indices
-    return TrainingImageLoader(store(count), chosen, batch_size, seed, Augmentation(augment), rank, world)
+    return TrainingImageLoader(store(count), chosen, batch_size, seed, Augmentation(augment), rank, world, AXES)
 
 
 def epochs(count, source):
@@ -38,7 +46,7 @@ def same(left, right):
 def test_shapes_and_length():
     batches = list(source := loader())
     assert len(source) == len(batches) == 5
-    assert [tuple(images.shape) for images, _ in batches] == [(5, 1, 6, 6)] * 4 + [(3, 1, 6, 6)]
+    assert [tuple(images.shape) for images, _ in batches] == [(5, 3, 6, 6)] * 4 + [(3, 3, 6, 6)]
     assert batches[0][0].dtype == torch.float32
 
 
@@ -150,7 +158,7 @@ def test_ranks_together_see_each_sample_once(count, share, world, seed):
     assert len(seen) == len(set(seen)) == count - dropped
 
 
-@quick
+@settings(max_examples=25, deadline=None)
 @given(st.integers(4, 40), st.integers(1, 4), st.sampled_from([2, 3]))
 def test_global_batch_is_the_union_of_the_ranks_augmentation_included(count, share, world):
     batch_size = share * world

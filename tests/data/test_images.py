@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from zoo.data.catalog import DATASETS
-from zoo.data.images import InMemoryImages, load_idx
+from zoo.data.images import load_idx
+from zoo.data.in_memory import InMemoryImages
 from zoo.data.registry import create_dataset
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
@@ -118,6 +119,7 @@ def test_own_statistics_can_be_replaced(tiny):
         ({"validation": 60}, r"data\.validation=60 leaves nothing of 60"),
         ({"augment": {"rotate": 3}}, r"unknown key data\.augment\.rotate"),
         ({"augment": {"fill": [0.1, 0.2], "flip": True}}, "needs one number"),
+        ({"augment": {"pca_colour": 0.1}}, r"data\.augment\.pca_colour is for colour images, these are grey"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_one_line(tiny, settings, message):

@@ -1,5 +1,6 @@
 """`scripts/prepare_data.py` as a process of its own, against the loopback server."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def the_error(done):
 def test_list_shows_every_dataset():
     done = prepare("--list")
     assert done.returncode == 0
-    for word in ("digits", "mnist", "fashion_mnist", "12 MB"):
+    for word in ("digits", "mnist", "fashion_mnist", "12 MB", "cifar10", "170 MB", "cifar100", "169 MB"):
         assert word in done.stdout
 
 
@@ -71,6 +72,36 @@ def test_embedded_data_needs_nothing(monkeypatch, capsys):
     assert [(row.name, row.folder, row.files) for row in rows] == [("digits", "embedded", 0)]
     print_prepared(rows)
     assert "1x28x28 images of 10 classes" in capsys.readouterr().out
+
+
+@pytest.fixture
+def as_cifar10(server, tiny_cifar, monkeypatch):
+    """Lets `cifar10` be a tiny dataset that is downloaded from the loopback server."""
+    archive = dataclasses.replace(tiny_cifar.archive, address=f"{server.address}/files")
+    server.files["/files/tiny-python.tar.gz"] = (tiny_cifar.folder / "tiny-python.tar.gz").read_bytes()
+    monkeypatch.setattr("zoo.data.cifar.CIFAR10_ARCHIVE", archive)
+    return tiny_cifar
+
+
+def test_an_archive_is_downloaded_into_the_named_folder_and_found_again(as_cifar10, server, tmp_path):
+    server.faults = [("cut", 10_000)]
+    for downloaded in (1, 0):
+        row = prepare_all(["cifar10"], str(tmp_path / "new"))[0]
+        assert (row.files, row.downloaded, row.folder) == (1, downloaded, str(tmp_path / "new/tiny-batches-py"))
+        assert row.content == "3x32x32 images of 10 classes"
+    assert [asked for _, asked in server.requests] == [None, "bytes=10000-"]
+    assert {path.name for path in (tmp_path / "new").rglob("*")} == {
+        "tiny-python.tar.lock", "tiny-batches-py", *(path.split("/")[1] for path in as_cifar10.files)
+    }  # fmt: skip
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_archive_of_the_user_s_is_unpacked_into_the_cache(as_cifar10, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA", str(as_cifar10.folder))
+    row = prepare_all(["cifar10"])[0]
+    assert (row.files, row.downloaded, row.folder) == (1, 0, str(tmp_path / "cache/data/tiny-batches-py"))
+    assert [path.name for path in as_cifar10.folder.iterdir()] == ["tiny-python.tar.gz"]
+    assert server.requests == []
 
 
 @pytest.mark.realdata

@@ -15,9 +15,13 @@ from zoo.errors import ZooError
 
 
 @pytest.fixture
-def _own_registrations(monkeypatch):
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+def _own_registrations():
+    """What a test's own file registers is forgotten after it; what is imported meanwhile stays, it comes only once."""
+    before = set(registry._REGISTERED)
+    yield
+    for name in set(registry._REGISTERED) - before:
+        if not registry._REGISTERED[name].__module__.startswith("zoo."):
+            del registry._REGISTERED[name]
 
 
 def test_catalog_and_registry_name_the_same_datasets():
@@ -30,8 +34,8 @@ def test_catalog_and_registry_name_the_same_datasets():
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_keywords_are_the_config_keys(name):
-    assert list(dataset_parameters(name)) == ["dir", "batch_size", "seed", "validation", "mean", "std", "augment"]
+def test_every_dataset_takes_what_the_trainer_gives_it(name):
+    assert {"dir", "batch_size", "seed"} <= set(dataset_parameters(name))
 
 
 def test_catalog_imports_no_torch():
@@ -56,7 +60,7 @@ def test_listing_matches_wildcards():
 def test_unknown_name_and_keyword_name_the_nearest():
     with pytest.raises(ZooError, match="unknown dataset 'minst': did you mean mnist"):
         create_dataset("minst")
-    with pytest.raises(ZooError, match="takes no argument 'batchsize'; it takes batch_size"):
+    with pytest.raises(ZooError, match=r"unknown key digits\.batchsize: did you mean digits\.batch_size"):
         create_dataset("digits", batchsize=3)
     with pytest.raises(ZooError, match="cannot be built with"):
         create_dataset("digits", batch_size="many")

@@ -14,7 +14,7 @@ import pytest
 
 from zoo.data import download
 from zoo.data.images import FASHION_MNIST_FILES, MNIST_FILES
-from zoo.data.sources import SourceFile, data_cache, fetch, find, places, read
+from zoo.data.sources import SourceFile, data_cache, places, read
 from zoo.errors import ZooError
 
 # Random bytes do not shrink: the compressed file is a little longer than its content.
@@ -57,7 +57,7 @@ def test_file_comes_from_the_named_folder_first(toy, tmp_path, server):
     (folder / f"{PATH}.gz").write_bytes(PACKED)
     assert read(toy, str(folder)) == CONTENT
     (folder / PATH).write_bytes(CONTENT)
-    assert find(toy, places(str(folder))) == folder / PATH
+    assert toy.find(places(str(folder))) == folder / PATH
     assert read(toy, str(folder)) == CONTENT
     assert server.requests == []
     assert not data_cache().exists()
@@ -310,7 +310,7 @@ def test_progress_is_shown_on_a_terminal_only(toy):
 
 
 def test_fetch_keeps_the_file_where_it_is_told_to(toy, tmp_path):
-    assert fetch(toy, tmp_path / "new/place", [tmp_path]) == tmp_path / "new/place" / f"{PATH}.gz"
+    assert toy.fetch(tmp_path / "new/place", [tmp_path]) == tmp_path / "new/place" / f"{PATH}.gz"
     assert not data_cache().exists()
 
 

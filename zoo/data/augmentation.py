@@ -2,163 +2,20 @@
 
 Each change comes in two halves. `draw_…` draws one setting per image from a generator of its own, on the CPU, so
 that the same numbers come up whatever device the images are on and however many processes share a batch; the
-other half applies the settings and is deterministic. Geometry works on pixels in 0..1, before normalisation.
+other half applies the settings and is deterministic. Here they are put in order as a config asks for them.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from zoo.errors import ZooError, nearest
-
-
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator, dtype=torch.float64) * (high - low) + low
-
-
-def affine_matrices(
-    degrees: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor, stretches: Tensor | None = None
-) -> Tensor:
-    """Returns the matrices that lead from a pixel of the changed image back to where it comes from.
-
-    An image is first stretched, then sheared horizontally, scaled, rotated, and shifted, all about its centre; with
-    `stretches` left out this is torchvision's `affine` with shear `[s, 0]`.
-
-    Args:
-        degrees: Angles, clockwise on screen, `(B,)`.
-        shifts: To the right and down in pixels, `(B, 2)`.
-        scales: Factors above 0, `(B,)`.
-        shears: Angles in degrees within (-90, 90), `(B,)`.
-        stretches: Factors above 0 by which width grows and height shrinks, `(B,)`.
-
-    Returns:
-        `(B, 2, 3)` on pixel coordinates `(x, y, 1)` counted from the centre.
-    """
-    angle, tangent = torch.deg2rad(degrees), torch.tan(torch.deg2rad(shears))
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    # The inverse of R(angle) [[1, -tan], [0, 1]] scale: its rows give the source's x and y.
-    rows = torch.stack([cos - tangent * sin, sin + tangent * cos, -sin, cos], dim=1).view(-1, 2, 2)  # (B, 2, 2)
-    rows = rows / scales.view(-1, 1, 1)
-    # Subtracting the shift after the linear part needs the shift seen through it.
-    back = -(rows @ shifts.unsqueeze(2))  # (B, 2, 1)
-    matrices = torch.cat([rows, back], dim=2)
-    if stretches is not None:
-        matrices = matrices * torch.stack([1 / stretches, stretches], dim=1).unsqueeze(2)
-    return matrices
-
-
-def draw_affine(
-    count: int,
-    height: int,
-    width: int,
-    generator: torch.Generator,
-    *,
-    degrees: float = 0.0,
-    translate: Sequence[float] = (0.0, 0.0),
-    scale: Sequence[float] = (1.0, 1.0),
-    shear: float = 0.0,
-    squeeze: float = 0.0,
-) -> Tensor:
-    """Draws one affine distortion per image: LeCun et al. 1998, Sec. III.B, and rotation besides.
-
-    Args:
-        count: How many to draw, B.
-        height: Of the images, in pixels.
-        width: Of the images, in pixels.
-        generator: Where the random numbers come from.
-        degrees: Rotation by an angle uniform in ±degrees.
-        translate: Largest shift to either side, as shares of width and of height.
-        scale: Bounds of the common factor of width and height.
-        shear: Horizontal shearing by an angle uniform in ±shear degrees.
-        squeeze: Horizontal compression with vertical elongation by the same factor, or the reverse; the factor is
-            at most 1 + squeeze, its logarithm uniform.
-
-    Returns:
-        Matrices `(B, 2, 3)` for `affine`.
-    """
-    # Every number is drawn even where its range is empty: switching one distortion off leaves the others as they were.
-    turn = _uniform(count, -degrees, degrees, generator)
-    across = _uniform(count, -translate[0] * width, translate[0] * width, generator)
-    down = _uniform(count, -translate[1] * height, translate[1] * height, generator)
-    size = _uniform(count, scale[0], scale[1], generator)
-    slant = _uniform(count, -shear, shear, generator)
-    widest = math.log1p(squeeze)
-    stretch = _uniform(count, -widest, widest, generator).exp()
-    return affine_matrices(turn, torch.stack([across, down], dim=1), size, slant, stretch)
-
-
-def _per_channel(value: float | Sequence[float], images: Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
-
-
-def affine(images: Tensor, matrices: Tensor, fill: float | Sequence[float] = 0.0) -> Tensor:
-    """Applies one affine distortion to each image, with bilinear interpolation.
-
-    Args:
-        images: `(B, C, H, W)`, floats.
-        matrices: `(B, 2, 3)` from `affine_matrices` or `draw_affine`.
-        fill: What lies beyond the edge, one value or one per channel.
-
-    Returns:
-        Images of the same shape.
-    """
-    height, width = images.shape[-2:]
-    half = torch.tensor([width / 2, height / 2], dtype=matrices.dtype)
-    # grid_sample counts in halves of width and height.
-    theta = (matrices / half.view(2, 1)).to(images.device, images.dtype)  # (B, 2, 3)
-    x = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
-    y = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    target = torch.stack([columns, rows, torch.ones_like(rows)]).flatten(1)  # (3, HW)
-    # One product for the whole batch: F.affine_grid does the same four times slower.
-    grid = (theta @ target).view(-1, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
-    if not any(fill if isinstance(fill, Sequence) else [fill]):
-        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    # grid_sample knows no other border than 0, so the background is made 0 meanwhile.
-    background = _per_channel(fill, images)
-    moved = F.grid_sample(images - background, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved + background
-
-
-def draw_offsets(count: int, padding: int, generator: torch.Generator) -> Tensor:
-    """Draws where each crop begins within its padded image: `(B, 2)` rows and columns, uniform in 0…2 x padding."""
-    return torch.randint(0, 2 * padding + 1, (count, 2), generator=generator)
-
-
-def crop_padded(images: Tensor, offsets: Tensor, padding: int, fill: float | Sequence[float] = 0.0) -> Tensor:
-    """Pads each image on all sides and cuts a window of the old size out of it.
-
-    Args:
-        images: `(B, C, H, W)`, any dtype.
-        offsets: `(B, 2)` from `draw_offsets`: row and column where the window begins.
-        padding: Width of the border in pixels.
-        fill: What the border holds, one value or one per channel.
-
-    Returns:
-        Images of the same shape.
-    """
-    batch, channels, height, width = images.shape
-    padded = images.new_empty(batch, channels, height + 2 * padding, width + 2 * padding)
-    padded[:] = _per_channel(fill, images)
-    padded[:, :, padding : padding + height, padding : padding + width] = images
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P+1, 2P+1, H, W), a view
-    offsets = offsets.to(images.device)
-    return windows[torch.arange(batch, device=images.device), :, offsets[:, 0], offsets[:, 1]]
-
-
-def draw_flips(count: int, generator: torch.Generator, probability: float = 0.5) -> Tensor:
-    """Draws which images are mirrored: booleans `(B,)`."""
-    return torch.rand(count, generator=generator) < probability
-
-
-def flip(images: Tensor, flips: Tensor) -> Tensor:
-    """Mirrors the chosen images of `(B, C, H, W)` left to right; `flips` holds booleans `(B,)`."""
-    return torch.where(flips.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+from zoo.data.affine import affine, draw_affine
+from zoo.data.colour import ColourAxes, draw_colour, shift_colour
+from zoo.data.windows import crop_padded, cut_out, draw_centres, draw_flips, draw_offsets, flip
+from zoo.errors import ZooError, unknown_key
 
 
 def unit_pixels(images: Tensor) -> Tensor:
@@ -186,6 +43,12 @@ def _number(key: str, value: Any, low: float, high: float, expected: str) -> flo
     return float(value)
 
 
+def _whole(key: str, value: Any, high: int, expected: str) -> int:
+    if type(value) is not int or not 0 <= value <= high:
+        raise ZooError(f"data.augment.{key}={value!r} is not possible: expected {expected}")
+    return value
+
+
 def _pair(key: str, value: Any, low: float, high: float, expected: str) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ZooError(f"data.augment.{key}={value!r} is not possible: expected {expected}")
@@ -198,9 +61,7 @@ def _check_keys(where: str, given: Any, known: Sequence[str]) -> None:
         raise ZooError(f"{where}={given!r} is not possible: expected keys out of {', '.join(known)}")
     for key in given:
         if key not in known:
-            close = nearest(str(key), known, 1)
-            hint = f"did you mean {where}.{close[0]}?" if close else f"it takes {', '.join(known)}."
-            raise ZooError(f"unknown key {where}.{key}: {hint}")
+            raise unknown_key(where, str(key), known)
 
 
 def _affine_settings(given: Any) -> dict[str, Any]:
@@ -231,6 +92,8 @@ class Draws:
     affine: Tensor | None
     offsets: Tensor | None
     flips: Tensor | None
+    colour: Tensor | None = None
+    centres: Tensor | None = None
 
     def share(self, rank: int, world: int) -> "Draws":
         """Returns the settings of every `world`-th image from `rank` on."""
@@ -239,48 +102,75 @@ class Draws:
 
 
 class Augmentation:
-    """The changes a config asks for, in this order: affine, crop_padding, flip.
+    """The changes a config asks for, in this order: affine, crop_padding with crop, flip, pca_colour, cutout.
 
     Args:
         settings: Plain keys: `affine` (the keywords of `draw_affine`), `crop_padding` (pixels), `flip` (true or
-            false), `fill` (what lies beyond the edge, in 0..1, one value or one per channel). None changes nothing.
+            false), `fill` (what lies beyond the edge, in 0..1, one value or one per channel), `pca_colour` (standard
+            deviation of the draws of `zoo.data.colour`; 0.1 in Krizhevsky et al. 2012, Sec. 4.1), `cutout` (side of
+            a square set to the mean, in pixels; 16 for CIFAR-10 in DeVries & Taylor 2017). None changes nothing.
+        crop: Height and width of a random window that is left of each image; by default all of it is left.
 
     Raises:
         ZooError: An unknown key or a value that makes no sense.
     """
 
-    def __init__(self, settings: dict[str, Any] | None) -> None:
+    def __init__(self, settings: dict[str, Any] | None, crop: int | None = None) -> None:
         given = {key: value for key, value in (settings or {}).items() if value is not None}
-        _check_keys("data.augment", given, ("affine", "crop_padding", "flip", "fill"))
+        _check_keys("data.augment", given, ("affine", "crop_padding", "flip", "fill", "cutout", "pca_colour"))
         self.affine = _affine_settings(given["affine"]) if "affine" in given else None
-        self.padding = given.get("crop_padding", 0)
-        if type(self.padding) is not int or not 0 <= self.padding <= 64:
-            raise ZooError(f"data.augment.crop_padding={self.padding!r} is not possible: expected pixels in 0..64")
+        self.padding = _whole("crop_padding", given.get("crop_padding", 0), 64, "pixels in 0..64")
+        self.crop = crop
         self.flip = given.get("flip", False)
         if type(self.flip) is not bool:
             raise ZooError(f"data.augment.flip={self.flip!r} is not possible: expected true or false")
         fill = given.get("fill", 0.0)
         values = [_number("fill", v, 0, 1, "0..1") for v in (fill if isinstance(fill, list | tuple) else [fill])]
         self.fill: list[float] = values
+        self.pca_colour = _number("pca_colour", given.get("pca_colour", 0.0), 0, 10, "a number of at least 0, or 0.1")
+        self.cutout = _whole("cutout", given.get("cutout", 0), 1024, "the side of a square in pixels, in 0..1024")
 
     def __bool__(self) -> bool:
         """Says whether anything is changed at all."""
-        return bool(self.affine or self.padding or self.flip)
+        changes = (self.affine, self.padding, self.crop, self.flip, self.pca_colour, self.cutout)
+        return any(bool(change) for change in changes)
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Draws:
         """Draws the settings for `count` images of `height` x `width` pixels."""
+        rows, columns = (side + 2 * self.padding - (self.crop or side) for side in (height, width))
+        # What came later is drawn later: an older config still gets the numbers it always got.
         return Draws(
             affine=draw_affine(count, height, width, generator, **self.affine) if self.affine else None,
-            offsets=draw_offsets(count, self.padding, generator) if self.padding else None,
+            offsets=draw_offsets(count, rows, columns, generator) if self.padding or self.crop else None,
             flips=draw_flips(count, generator) if self.flip else None,
+            colour=draw_colour(count, self.pca_colour, generator) if self.pca_colour else None,
+            centres=draw_centres(count, self.crop or height, self.crop or width, generator) if self.cutout else None,
         )
 
-    def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Changes pixels in 0..1 of shape `(B, C, H, W)` as drawn and returns as many of the same shape."""
+    def apply(self, images: Tensor, draws: Draws, axes: ColourAxes | None = None) -> Tensor:
+        """Changes pixels before they are normalised: all but cutout.
+
+        Args:
+            images: `(B, C, H, W)`, floats in 0..1, or less their mean.
+            draws: From `draw`, for these images.
+            axes: Of the data's colours; needed for pca_colour.
+
+        Returns:
+            As many images, of the size of the crop.
+        """
         if draws.affine is not None:
             images = affine(images, draws.affine, self.fill)
         if draws.offsets is not None:
-            images = crop_padded(images, draws.offsets, self.padding, self.fill)
-        if draws.flips is not None:
+            size, flips = self.crop, draws.flips
+            images = crop_padded(images, draws.offsets, self.padding, self.fill, height=size, width=size, flips=flips)
+        elif draws.flips is not None:
             images = flip(images, draws.flips)
+        if draws.colour is not None:
+            if axes is None:
+                raise ValueError("pca_colour needs the colour axes of the data")
+            images = shift_colour(images, draws.colour, axes)
         return images
+
+    def cover(self, images: Tensor, draws: Draws) -> Tensor:
+        """Cuts squares out of images `(B, C, H, W)` that are normalised already, in place: the last change."""
+        return images if draws.centres is None else cut_out(images, draws.centres, self.cutout)

@@ -5,7 +5,7 @@ A test holds this table and the registrations in the dataset files equal.
 
 from dataclasses import dataclass
 
-from zoo.data.spec import ImageSpec, Spec
+from zoo.data.spec import ImageSpec, Spec, TextSpec
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class DatasetEntry:
     """Where a dataset's constructor lives and what it holds.
 
     `spec` is None where it is only known once the files are read; `download_bytes` counts compressed files, 0 for
-    data that travels with an installed package.
+    data that travels with an installed package or is the user's own.
     """
 
     module: str
@@ -22,6 +22,7 @@ class DatasetEntry:
     spec: Spec | None
     about: str
     download_bytes: int
+    your_own: bool = False  # nothing is there before the user names a file or a folder
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -48,5 +49,80 @@ DATASETS: dict[str, DatasetEntry] = {
         ImageSpec(1, 28, 28, 10),
         "70,000 pictures of clothes (Xiao et al. 2017)",
         30_878_645,
+    ),
+    "cifar10": DatasetEntry(
+        "zoo.data.cifar",
+        "cifar10",
+        "image_classification",
+        ImageSpec(3, 32, 32, 10),
+        "60,000 colour pictures of animals and vehicles (Krizhevsky 2009)",
+        170_498_071,
+    ),
+    "cifar100": DatasetEntry(
+        "zoo.data.cifar",
+        "cifar100",
+        "image_classification",
+        ImageSpec(3, 32, 32, 100),
+        "60,000 colour pictures of 100 kinds of things (Krizhevsky 2009)",
+        169_001_437,
+    ),
+    "ptb": DatasetEntry(
+        "zoo.data.text",
+        "ptb",
+        "language_modeling",
+        TextSpec(10_000, "word"),
+        "Penn Treebank: a million words of the Wall Street Journal (Mikolov's preparation)",
+        5_951_345,
+    ),
+    "wikitext2": DatasetEntry(
+        "zoo.data.text",
+        "wikitext2",
+        "language_modeling",
+        TextSpec(33_278, "word"),
+        "WikiText-2: two million words of Wikipedia (Merity et al. 2016)",
+        13_175_278,
+    ),
+    "tinyshakespeare": DatasetEntry(
+        "zoo.data.text",
+        "tinyshakespeare",
+        "language_modeling",
+        TextSpec(65, "character"),
+        "a million characters of Shakespeare's plays",
+        1_115_394,
+    ),
+    "python_docs": DatasetEntry(
+        "zoo.data.text",
+        "python_docs",
+        "language_modeling",
+        None,
+        "the language topics of this Python's own help(); embedded",
+        0,
+    ),
+    "textfile": DatasetEntry(
+        "zoo.data.text",
+        "textfile",
+        "language_modeling",
+        None,
+        "any text file of your own: data.file=PATH",
+        0,
+        your_own=True,
+    ),
+    "imagefolder": DatasetEntry(
+        "zoo.data.image_folder",
+        "imagefolder",
+        "image_classification",
+        None,
+        "any folder of class folders with images: data.dir=FOLDER",
+        0,
+        your_own=True,
+    ),
+    "imagenet": DatasetEntry(
+        "zoo.data.imagenet",
+        "imagenet",
+        "image_classification",
+        ImageSpec(3, 224, 224, 1000),
+        "1,281,167 photographs of 1,000 kinds of things (Russakovsky et al. 2015); bring your own copy",
+        0,
+        your_own=True,
     ),
 }

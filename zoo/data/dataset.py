@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zoo.data.sources import SourceFile
+from zoo.data.sources import Source
 from zoo.data.spec import Spec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Dataset(Protocol):
     """Data that trains and evaluates a model; but for `files`, `prepare` is called before anything else."""
 
     @property
-    def files(self) -> tuple[SourceFile, ...]:
+    def files(self) -> tuple[Source, ...]:
         """What the data is read from; empty for embedded data."""
         ...
 
@@ -80,5 +80,8 @@ class Dataset(Protocol):
 
     @property
     def checksums(self) -> dict[str, str]:
-        """The sha256 of each file's content, after decompression; empty for embedded data."""
+        """The sha256 of each file's content, after decompression; empty for embedded data.
+
+        Where only another checksum is known, its name stands before it, such as `md5:…`.
+        """
         ...

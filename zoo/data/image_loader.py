@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.augmentation import Augmentation, normalise, unit_pixels
+from zoo.data.colour import ColourAxes
+from zoo.data.views import centre_crop, ten_views
 from zoo.errors import ZooError
 
 Batch = tuple[Tensor, Tensor]
@@ -31,16 +33,26 @@ class ImageStore:
         labels: `(N,)`, int64, on the same device.
         mean: One number per channel, subtracted from pixels in 0..1.
         std: One number above 0 per channel, divides them.
+        mean_image: `(C, H, W)`, subtracted from pixels in 0..1 before anything else happens to them.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mean: list[float],
+        std: list[float],
+        mean_image: Tensor | None = None,
+    ) -> None:
         self.images, self.labels = images, labels
         self.mean = torch.tensor(mean, device=images.device).view(-1, 1, 1)
         self.std = torch.tensor(std, device=images.device).view(-1, 1, 1)
+        self.mean_image = None if mean_image is None else mean_image.to(images.device)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Returns the images at `indices` `(B,)` as float32 pixels in 0..1."""
-        return unit_pixels(self.images.index_select(0, indices))
+        """Returns the images at `indices` `(B,)` as float32 pixels in 0..1, less the mean image if there is one."""
+        pixels = unit_pixels(self.images.index_select(0, indices))
+        return pixels if self.mean_image is None else pixels.sub_(self.mean_image)
 
     def batch(self, pixels: Tensor, indices: Tensor) -> Batch:
         """Normalises pixels in place and puts the labels at `indices` beside them."""
@@ -67,6 +79,7 @@ class TrainingImageLoader:
         augmentation: What happens to the images.
         rank: This process.
         world: How many processes share each batch.
+        axes: Of the images' colours, for `pca_colour`.
 
     Raises:
         ZooError: The batch is larger than the data, or `world` does not divide it.
@@ -81,6 +94,7 @@ class TrainingImageLoader:
         augmentation: Augmentation,
         rank: int = 0,
         world: int = 1,
+        axes: ColourAxes | None = None,
     ) -> None:
         _check_rank(rank, world)
         if not 1 <= batch_size <= len(indices):
@@ -90,7 +104,7 @@ class TrainingImageLoader:
                 f"data.batch_size={batch_size} cannot be shared by {world} processes: take a multiple of {world}"
             )
         self.batch_size = batch_size
-        self._store, self._indices, self._augmentation = store, indices.cpu(), augmentation
+        self._store, self._indices, self._augmentation, self._axes = store, indices.cpu(), augmentation, axes
         self._seed, self._rank, self._world = seed, rank, world
         self._epoch, self._batch = 0, 0
         full, rest = divmod(len(indices), batch_size)
@@ -121,12 +135,14 @@ class TrainingImageLoader:
         whole = order[number * self.batch_size : (number + 1) * self.batch_size]
         chosen = whole[self._rank :: self._world]
         pixels = self._store.pixels(chosen)
-        if self._augmentation:
-            # Drawn for the whole global batch: however many processes share it, each image is changed alike.
-            generator = seeded_generator("augmentation", self._seed, epoch, number)
-            draws = self._augmentation.draw(len(whole), pixels.shape[2], pixels.shape[3], generator)
-            pixels = self._augmentation.apply(pixels, draws.share(self._rank, self._world))
-        return self._store.batch(pixels, chosen)
+        if not self._augmentation:
+            return self._store.batch(pixels, chosen)
+        # Drawn for the whole global batch: however many processes share it, each image is changed alike.
+        generator = seeded_generator("augmentation", self._seed, epoch, number)
+        draws = self._augmentation.draw(len(whole), pixels.shape[2], pixels.shape[3], generator)
+        draws = draws.share(self._rank, self._world)
+        images, labels = self._store.batch(self._augmentation.apply(pixels, draws, self._axes), chosen)
+        return self._augmentation.cover(images, draws), labels
 
     def state_dict(self) -> dict[str, int]:
         """Returns the position of the next batch."""
@@ -156,12 +172,24 @@ class EvaluationImageLoader:
         batch_size: Samples of a batch on this rank.
         rank: This process.
         world: How many processes share the samples.
+        crop: Side of the square that is cut out of each image; None leaves it whole.
+        views: 1 for the centre of each image, 10 for those of `ten_views`.
     """
 
-    def __init__(self, store: ImageStore, indices: Tensor, batch_size: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        indices: Tensor,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        crop: int | None = None,
+        views: int = 1,
+    ) -> None:
         _check_rank(rank, world)
         self.batch_size = batch_size
         self._store = store
+        self._crop, self._views = crop, views
         self._indices = indices[rank::world].to(store.images.device)
 
     def __len__(self) -> int:
@@ -169,7 +197,11 @@ class EvaluationImageLoader:
         return -(-len(self._indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields `(images (B, C, H, W) float32, labels (B,) int64)`."""
+        """Yields `(images (B, C, H, W) or (B, views, C, H, W) float32, labels (B,) int64)`."""
         for start in range(0, len(self._indices), self.batch_size):
             chosen = self._indices[start : start + self.batch_size]
-            yield self._store.batch(self._store.pixels(chosen), chosen)
+            images, labels = self._store.batch(self._store.pixels(chosen), chosen)
+            if self._crop is not None:
+                cut = ten_views if self._views == 10 else centre_crop
+                images = cut(images, self._crop, self._crop).contiguous()
+            yield images, labels

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.data.catalog import DATASETS
 from zoo.data.registry import create_dataset
-from zoo.data.sources import data_cache, fetch, find, places
+from zoo.data.sources import data_cache, places
 from zoo.errors import ZooError
 
 
@@ -47,22 +47,25 @@ def prepare_dataset(name: str, directory: str | None = None) -> Prepared:
         directory = os.environ.get("ZOO_DATA")
         target, folders = data_cache(), places(directory)
     dataset = create_dataset(name, dir=directory)
-    missing = [file for file in dataset.files if find(file, folders) is None]
+    missing = [file for file in dataset.files if file.find(folders) is None]
     for file in missing:
-        fetch(file, target, folders)
+        file.fetch(target, folders)
     content = str(dataset.prepare())
-    found = [path for file in dataset.files if (path := find(file, folders))]
-    folder = str(found[0].parent) if found else "embedded"
+    found = [path for file in dataset.files if (path := file.find(folders))]
+    # An archive that is unpacked is the folder with its files.
+    folder = str(found[0] if found[0].is_dir() else found[0].parent) if found else "embedded"
     return Prepared(name, content, folder, len(missing), len(dataset.files), time.perf_counter() - started)
 
 
 def prepare_all(names: list[str], directory: str | None = None) -> list[Prepared]:
-    """Prepares the named datasets, or all of the zoo's where none is named; unknown names stop it at the start.
+    """Prepares the named datasets, or where none is named all that need no file of the user's.
+
+    Unknown names stop it at the start.
 
     Raises:
         ZooError: As `prepare_dataset`.
     """
-    chosen = names or list(DATASETS)
+    chosen = names or [name for name, entry in DATASETS.items() if not entry.your_own]
     for name in chosen:
         create_dataset(name)
     return [prepare_dataset(name, directory) for name in chosen]

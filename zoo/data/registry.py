@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from zoo.data.catalog import DATASETS
 from zoo.data.dataset import Dataset
-from zoo.errors import ZooError, nearest, unknown
+from zoo.errors import ZooError, unknown, unknown_key
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Dataset])
 
@@ -73,7 +73,7 @@ def create_dataset(name: str, **arguments: Any) -> Dataset:
     known = dataset_parameters(name)
     for key in arguments:
         if key not in known:
-            raise ZooError(f"{name} takes no argument {key!r}; it takes {', '.join(nearest(key, known) or known)}")
+            raise unknown_key(name, key, known)
     try:
         return constructor(**arguments)
     except (TypeError, ValueError) as error:
