@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "image_classification": "zoo.tasks.image_classification.ImageClassification",
+    "language_modeling": "zoo.tasks.language_modeling.LanguageModeling",
 }
 
 

@@ -47,7 +47,10 @@ def curves(metrics_file: Path, metrics: Sequence[str], labels: Mapping[str, str]
             if f"{split}/{metric}" in found:
                 epochs, values = found[f"{split}/{metric}"]
                 label = f"{split}, last {values[-1]:.3g}"
-                axes.plot(epochs, values, color=colour, label=label, marker="o", markersize=3)
+                # As in Figure 6 of He et al. 2015: training dashed, what is held out bold. A point alone is no line.
+                dots = "o" if len(epochs) < 15 else ""
+                dashed, bold = ("--", 1.2) if split == "train" else ("-", 2.0)
+                axes.plot(epochs, values, dashed, color=colour, linewidth=bold, label=label, marker=dots, markersize=3)
         axes.set(xlabel="epoch", ylabel=labels[metric], title=metric)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)

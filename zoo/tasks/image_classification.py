@@ -1,5 +1,6 @@
 """Image classification: one label per image, judged by the share of wrong answers."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,7 +58,7 @@ class ImageClassification(Task):
 
     def _step(self, batch: tuple[Tensor, Tensor], totals: Totals) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        scores = self.model(images)
+        scores = self._mean_over_views(images) if images.ndim == 5 else self.model(images)
         loss = self.loss(scores, labels)
         with torch.no_grad():
             sums = {"loss": loss * len(labels), "errors": (scores.argmax(1) != labels).sum()}
@@ -65,6 +66,11 @@ class ImageClassification(Task):
                 sums["top5_errors"] = (scores.topk(5).indices != labels[:, None]).all(1).sum()
             totals.add(len(labels), **sums)
         return loss, scores
+
+    def _mean_over_views(self, views: Tensor) -> Tensor:
+        """Scores images seen in several views (B, V, C, H, W): the log of the mean of their probabilities."""
+        scores = self.model(views.flatten(0, 1)).view(*views.shape[:2], -1)  # (B, V, classes)
+        return scores.float().log_softmax(2).logsumexp(1) - math.log(views.shape[1])
 
     def _publish(self, split: str, totals: Totals) -> None:
         means = totals.means()
@@ -105,6 +111,8 @@ class ImageClassification(Task):
         """Counts one batch and keeps its worst mistakes."""
         scores = self._step(batch, self.evaluation_totals)[1]
         images, labels = batch[0], batch[1].cpu()
+        if images.ndim == 5:
+            images = images[:, 0]  # a figure shows the first view
         probabilities = F.softmax(scores.float(), 1).cpu()
         confidence, answers = probabilities.max(1)
         pairs = labels * len(self.class_names) + answers

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+OptimizerFactory = Callable[[Iterable[tuple[str, nn.Parameter]]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
@@ -25,7 +25,7 @@ class Task(LightningModule):
     Args:
         model: The network to train.
         class_names: What the outputs stand for; empty where that means nothing.
-        optimizer: Builds the optimizer over the model's parameters.
+        optimizer: Builds the optimizer over the model's named parameters.
         scheduler: Builds the step-size schedule, or None.
         scheduler_interval: Whether the schedule advances each `"epoch"` or each `"step"`.
         watched: Prefix of the metrics measured after each epoch: `"val"` on a held-out split; `"test"` where there
@@ -56,6 +56,7 @@ class Task(LightningModule):
         self.headline_direction = self.headlines[headline]
         self.watched = watched
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
+        self.texts: dict[str, str] = {}  # what a model wrote after the epoch, by name
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._scheduler_interval = scheduler_interval
@@ -73,7 +74,7 @@ class Task(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer and its schedule."""
-        optimizer = self._optimizer(self.model.parameters())
+        optimizer = self._optimizer(self.model.named_parameters())
         if self._scheduler is None:
             return optimizer
         schedule = {"scheduler": self._scheduler(optimizer), "interval": self._scheduler_interval}
