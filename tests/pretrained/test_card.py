@@ -5,35 +5,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forgery import FILES, message, rewrite, vouch
 
 from zoo.pretrained.release import RELEASE_FORMAT, load_release
 
+FILES = ("model.safetensors", "model.json", "card.json")
+
 
 @pytest.mark.parametrize("file", FILES[1:])
-def test_a_newer_format_asks_for_an_upgrade(release: Path, file: str):
-    rewrite(release, file, lambda content: content.update(format=RELEASE_FORMAT + 1))
-    assert f"has format {RELEASE_FORMAT + 1}, this zoo reads up to {RELEASE_FORMAT}" in message(release)
+def test_a_newer_format_asks_for_an_upgrade(forger, release: Path, file: str):
+    forger.rewrite(release, file, lambda content: content.update(format=RELEASE_FORMAT + 1))
+    assert f"has format {RELEASE_FORMAT + 1}, this zoo reads up to {RELEASE_FORMAT}" in forger.message(release)
 
 
 @pytest.mark.parametrize("number", [0, -1, "1", None, 1.5, True, [1]])
-def test_a_format_that_is_no_number_is_refused(release: Path, number: Any):
-    rewrite(release, "card.json", lambda content: content.update(format=number))
-    assert "expected a JSON object with a format number" in message(release)
+def test_a_format_that_is_no_number_is_refused(forger, release: Path, number: Any):
+    forger.rewrite(release, "card.json", lambda content: content.update(format=number))
+    assert "expected a JSON object with a format number" in forger.message(release)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_missing_file_is_named(release: Path, file: str):
+def test_a_missing_file_is_named(forger, release: Path, file: str):
     (release / file).unlink()
-    assert file in message(release)
+    assert file in forger.message(release)
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(release: Path):
+def test_a_pipe_in_place_of_a_file_does_not_hang(forger, release: Path):
     for file in FILES:
         content = (release / file).read_bytes()
         (release / file).unlink()
         os.mkfifo(release / file)
-        message(release)
+        forger.message(release)
         (release / file).unlink()
         (release / file).write_bytes(content)
 
@@ -42,25 +43,25 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(release: Path):
     "content", [b"[]", b"null", b"[" * 200_000, b'{"format": 1', b"\xff", b'{"format": ' + b"9" * 5000 + b"}"]
 )
 @pytest.mark.parametrize("file", FILES[1:])
-def test_json_that_is_no_card_is_refused(release: Path, file: str, content: bytes):
+def test_json_that_is_no_card_is_refused(forger, release: Path, file: str, content: bytes):
     (release / file).write_bytes(content)
     if file == "model.json":
-        vouch(release, file)
-    message(release)
+        forger.vouch(release, file)
+    forger.message(release)
 
 
-def test_a_huge_card_is_not_read(release: Path):
+def test_a_huge_card_is_not_read(forger, release: Path):
     with (release / "card.json").open("r+b") as file:
         file.truncate(2**40)  # takes no room on the disk
-    assert "larger than 16 MiB" in message(release)
+    assert "larger than 16 MiB" in forger.message(release)
 
 
 @pytest.mark.parametrize("key", ["model", "arguments", "task", "sha256"])
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"name": 4}])
-def test_a_card_that_lacks_something_is_refused(release: Path, key: str, value: Any):
-    rewrite(release, "card.json", lambda card: card.update({key: value}))
+def test_a_card_that_lacks_something_is_refused(forger, release: Path, key: str, value: Any):
+    forger.rewrite(release, "card.json", lambda card: card.update({key: value}))
     # Some of these are well formed, but not true.
     if (key, value) in (("task", "x"), ("arguments", {})):
         load_release(release)
     else:
-        assert str(release) in message(release)
+        assert str(release) in forger.message(release)

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from forgery import CARD, FILES, message, same, vouch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,6 +14,8 @@ from zoo.errors import ZooError
 from zoo.models.registry import create_model
 from zoo.pretrained.release import load_release, save_release
 
+FILES = ("model.safetensors", "model.json", "card.json")
+CARD = {"task": "image_classification"}
 _INTACT: dict[str, tuple[Path, nn.Module]] = {}
 
 
@@ -47,7 +48,9 @@ class damaged:  # noqa: N801
 @pytest.mark.parametrize("file", FILES)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_truncated_file_is_refused(file: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory):
+def test_a_truncated_file_is_refused(
+    forger, same, file: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+):
     folder, model = intact(tmp_path_factory)
     content = (folder / file).read_bytes()
     with damaged(folder, file, content[: data.draw(st.integers(0, len(content) - 1))]) as copy:
@@ -55,14 +58,14 @@ def test_a_truncated_file_is_refused(file: str, data: st.DataObject, tmp_path_fa
         if file == "card.json" and (copy / file).read_bytes() == content[:-1]:
             assert same(load_release(copy)[0], model)
         else:
-            message(copy)
+            forger.message(copy)
 
 
 @pytest.mark.parametrize("file", FILES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_is_refused_or_changes_no_weight(
-    file: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    forger, same, file: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ):
     folder, model = intact(tmp_path_factory)
     content = bytearray((folder / file).read_bytes())
@@ -72,7 +75,7 @@ def test_a_flipped_bit_is_refused_or_changes_no_weight(
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     with damaged(folder, file, bytes(content)) as copy:
         if file != "card.json":
-            message(copy)
+            forger.message(copy)
             return
         # A misspelt remark in a card hurts no one: nothing else may change unseen.
         with contextlib.suppress(ZooError):
@@ -82,9 +85,9 @@ def test_a_flipped_bit_is_refused_or_changes_no_weight(
 @pytest.mark.parametrize("file", FILES)
 @settings(max_examples=25, deadline=None)
 @given(content=st.binary(max_size=200))
-def test_arbitrary_bytes_are_refused(file: str, content: bytes, tmp_path_factory: pytest.TempPathFactory):
+def test_arbitrary_bytes_are_refused(forger, file: str, content: bytes, tmp_path_factory: pytest.TempPathFactory):
     folder, _ = intact(tmp_path_factory)
     with damaged(folder, file, content) as copy:
         if file != "card.json":
-            vouch(copy, file)
-        message(copy)
+            forger.vouch(copy, file)
+        forger.message(copy)

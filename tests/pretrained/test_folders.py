@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from forgery import CARD, same
 from torch import nn
 
 from zoo.errors import ZooError
@@ -15,10 +14,12 @@ from zoo.models.registry import create_model
 from zoo.pretrained import folders
 from zoo.pretrained.release import load_release, save_release
 
+CARD = {"task": "image_classification"}
+
 
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_release_replaces_the_one_before(
-    release: Path, lenet: nn.Module, exchange: bool, monkeypatch: pytest.MonkeyPatch
+    same, release: Path, lenet: nn.Module, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ):
     if not exchange:
         # As on systems that cannot swap two folders in one step.
@@ -32,7 +33,7 @@ def test_a_release_replaces_the_one_before(
     assert [path.name for path in release.parent.iterdir()] == [release.name]
 
 
-def test_a_full_disk_leaves_the_old_release(release: Path, lenet: nn.Module):
+def test_a_full_disk_leaves_the_old_release(same, release: Path, lenet: nn.Module):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from zoo.errors import ZooError
-from zoo.pretrained.hub import find_release, list_pretrained, load_pretrained, pretrained_card
+from zoo.pretrained.hub import PretrainedEntry, find_release, list_pretrained, load_pretrained, pretrained_card
 
 
 @pytest.fixture
@@ -31,20 +31,26 @@ def refusal(name: str | Path) -> str:
     return str(refused.value)
 
 
+def shipped_entries(pattern: str = "*") -> list[PretrainedEntry]:
+    return [entry for entry in list_pretrained(pattern) if entry.source == "zoo"]
+
+
 def test_list_pretrained(filled: Path):
-    first, second = list_pretrained()
+    first, second = shipped_entries()
     assert (first.name, second.name) == ("lenet5_modern-digits", "lenet5_modern-mnist")
     assert (first.task, first.metric) == ("image_classification", "test/error 0.93 %")
     assert first.bytes == sum(file.stat().st_size for file in (filled / first.name).iterdir())
     assert first.folder == filled / first.name
     assert [entry.name for entry in list_pretrained("*-mnist")] == ["lenet5_modern-mnist"]
-    assert list_pretrained("resnet*") == []
+    assert list_pretrained("no_such_*") == []
+    names = [entry.name for entry in list_pretrained()]
+    assert names == sorted(names)
 
 
 def test_nothing_is_shipped_where_there_is_no_folder(shelf: Path):
     shelf.rmdir()
-    assert list_pretrained() == []
-    assert "there is none" in refusal("lenet5-mnist")
+    assert shipped_entries() == []
+    assert "unknown release 'lenet5-mnist'" in refusal("lenet5-mnist")
 
 
 def test_a_damaged_shipped_release_is_named(filled: Path):

@@ -1,5 +1,6 @@
 """A pipeline feeds exactly what the test loader feeds, whatever form a picture comes in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from zoo.data.dataset import Dataset
+from zoo.data.catalog import DATASETS
 from zoo.data.image_loader import EvaluationImageLoader, ImageStore
 from zoo.data.registry import create_dataset
+from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
 from zoo.models.registry import create_model
 from zoo.pretrained.pipelines import pipeline
@@ -60,27 +62,42 @@ def test_the_model_sees_what_the_test_loader_feeds(classify: ImageClassification
         assert torch.tensor([prediction.probabilities[str(k)] for k in range(10)]).allclose(shares)
 
 
-def check_against_test_split(dataset: Dataset) -> None:
+def check_against_test_split(name: str, variants: Sequence[dict[str, Any]] = ({},), **settings: Any) -> None:
     """Prepares every test picture from its pixels, and compares with what the test loader feeds, bit for bit."""
-    dataset.prepare()
-    model = create_model("lenet5_modern").eval()
-    classify = ImageClassificationPipeline(
-        model, {"preprocessing": dataset.preprocessing, "class_names": dataset.class_names}
-    )
-    mean, std = classify.preprocessing.mean[0], classify.preprocessing.std[0]
-    for fed, _ in dataset.test_loader():
-        pixels = ((fed * std + mean) * 255).round().byte()
-        assert torch.equal(classify.prepare(pixels), fed)
+    spec = DATASETS[name].spec
+    assert isinstance(spec, ImageSpec)
+    plain = create_dataset(name, mean=[0.0] * spec.channels, std=[1.0] * spec.channels, **settings)
+    plain.prepare()
+    pixels = torch.cat([images for images, _ in plain.test_loader()]).mul(255).round().byte()
+    for variant in variants:
+        dataset = create_dataset(name, **settings, **variant)
+        dataset.prepare()
+        classify = ImageClassificationPipeline(create_model("lenet5_modern"), {"preprocessing": dataset.preprocessing})
+        done = 0
+        for fed, _ in dataset.test_loader():
+            assert torch.equal(classify.prepare(pixels[done : done + len(fed)]), fed)
+            done += len(fed)
+        assert done == len(pixels)
 
 
 def test_the_embedded_digits_are_fed_as_the_loader_does():
-    check_against_test_split(create_dataset("digits", batch_size=128))
+    check_against_test_split("digits", batch_size=128)
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_real_pictures_are_fed_as_the_loader_does(name: str, real_data: Path):
-    check_against_test_split(create_dataset(name, dir=str(real_data), batch_size=1000))
+    check_against_test_split(name, dir=str(real_data), batch_size=1000)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_real_colour_pictures_are_fed_as_the_loader_does(real_data: Path):
+    """In one test, since each has a cache of its own into which the archive is unpacked."""
+    per_pixel: dict[str, Any] = {"mean": "per_pixel"}
+    cut = {"crop": 24}
+    variants = [{}, per_pixel, cut, per_pixel | cut | {"std": [0.25, 0.25, 0.25]}]
+    check_against_test_split("cifar10", variants, dir=str(real_data), batch_size=1000)
 
 
 def test_colour_pictures_are_fed_as_the_loader_does():

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from zoo.errors import ZooError
-from zoo.models import registry
-from zoo.models.registry import create_model, register_model
+from zoo.models.registry import create_model
 from zoo.pretrained.hub import list_pretrained, load_pretrained
 from zoo.pretrained.publish import publish
 from zoo.pretrained.release import load_release, read_card, save_release
@@ -31,22 +30,20 @@ def script() -> ModuleType:
 
 
 @pytest.fixture
-def bulky() -> Iterator[None]:
+def bulky(registered) -> Iterator[None]:
     """Registers a model of a million numbers per unit of `size`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
 
-        @register_model(task="image_classification", paper="a test")
-        def bulky_model(size: int = 4) -> nn.Linear:
-            return nn.Linear(1000, 1000 * size, bias=False)
+    def bulky_model(size: int = 4) -> nn.Linear:
+        return nn.Linear(1000, 1000 * size, bias=False)
 
+    with registered(bulky_model):
         yield
 
 
 def test_a_run_is_published_in_float16(run: Path, shelf: Path, lenet: nn.Module):
     folder = publish(run)
     assert folder == shelf / "lenet5_modern-test"
-    assert [entry.name for entry in list_pretrained()] == ["lenet5_modern-test"]
+    assert [entry.name for entry in list_pretrained("lenet*")] == ["lenet5_modern-test"]
     card, before = read_card(folder), read_card(run / "release")
     changed = {key for key in card if card[key] != before[key]}
     assert changed == {"dtype", "sha256"}
@@ -71,6 +68,15 @@ def test_float32_is_kept_where_rounding_would_change_the_headline(run: Path, she
 
     assert read_card(publish(run, measure=by_dtype))["dtype"] == "float32"
     assert read_card(publish(run, measure=lambda _: {"test/error": 0.93}))["dtype"] == "float16"
+
+
+def test_a_rounding_that_nobody_could_see_is_no_change_and_the_card_tells_it(run: Path, shelf: Path):
+    def by_dtype(folder: Path) -> dict[str, float]:
+        return {"test/error": 0.93 if read_card(folder)["dtype"] == "float32" else 0.93 * (1 + 2e-6)}
+
+    card = read_card(publish(run, measure=by_dtype))
+    assert card["dtype"] == "float16"
+    assert card["metrics"]["test/error"] == card["headline"]["value"] == 0.93 * (1 + 2e-6)
 
 
 @pytest.mark.parametrize("name", ["../up", "Big", "a b", ".hidden", "a/b", "-x"])

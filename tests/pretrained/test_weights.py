@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from forgery import FILES, message, rewrite, vouch
 
 from zoo.pretrained.release import load_release
 
+FILES = ("model.safetensors", "model.json", "card.json")
 
-def forge_weights(folder: Path, header: Any, data: bytes = b"", length: int | None = None) -> None:
+
+def forge_weights(forger, folder: Path, header: Any, data: bytes = b"", length: int | None = None) -> None:
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     (folder / FILES[0]).write_bytes(struct.pack("<Q", len(raw) if length is None else length) + raw + data)
-    vouch(folder, FILES[0])
+    forger.vouch(folder, FILES[0])
 
 
 class Payload:
@@ -34,7 +35,7 @@ class Payload:
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("how", ["pickle", "oldest pickle", "torch.save", "torch.save as of old"])
-def test_a_pickle_in_disguise_is_never_executed(release: Path, tmp_path: Path, file: str, how: str):
+def test_a_pickle_in_disguise_is_never_executed(forger, release: Path, tmp_path: Path, file: str, how: str):
     marker = tmp_path / "executed"
     if how == "pickle":
         (release / file).write_bytes(pickle.dumps(Payload(marker)))
@@ -44,8 +45,8 @@ def test_a_pickle_in_disguise_is_never_executed(release: Path, tmp_path: Path, f
         torch.save(Payload(marker), release / file, _use_new_zipfile_serialization=how == "torch.save")
     pickle_file = (release / file).read_bytes()
     if file != "card.json":
-        vouch(release, file)
-    refusal = message(release)
+        forger.vouch(release, file)
+    refusal = forger.message(release)
     assert not marker.exists()
     if file == FILES[0] and how != "oldest pickle":
         assert "can run code" in refusal
@@ -66,10 +67,10 @@ def test_a_pickle_in_disguise_is_never_executed(release: Path, tmp_path: Path, f
         (b"\0" * 100, "no safetensors file"),
     ],
 )
-def test_foreign_weights_are_named(release: Path, content: bytes, told: str):
+def test_foreign_weights_are_named(forger, release: Path, content: bytes, told: str):
     (release / FILES[0]).write_bytes(content)
-    vouch(release, FILES[0])
-    assert told in message(release)
+    forger.vouch(release, FILES[0])
+    assert told in forger.message(release)
 
 
 def entry(dtype: str = "F32", shape: Any = (2,), place: Any = (0, 8)) -> dict[str, Any]:
@@ -103,9 +104,9 @@ def entry(dtype: str = "F32", shape: Any = (2,), place: Any = (0, 8)) -> dict[st
         ({}, b"", None, "belongs to another model"),
     ],
 )
-def test_absurd_headers_are_refused(release: Path, header: Any, data: bytes, length: int | None, told: str):
-    forge_weights(release, header, data, length)
-    assert told in message(release)
+def test_absurd_headers_are_refused(forger, release: Path, header: Any, data: bytes, length: int | None, told: str):
+    forge_weights(forger, release, header, data, length)
+    assert told in forger.message(release)
 
 
 @pytest.mark.parametrize(
@@ -117,20 +118,20 @@ def test_absurd_headers_are_refused(release: Path, header: Any, data: bytes, len
         (lambda state: state.update({"c1.bias": torch.zeros(6, dtype=torch.float64)}), "c1.bias is torch.float64"),
     ],
 )
-def test_weights_of_another_model_are_refused(release: Path, change: Callable[[Any], Any], told: str):
+def test_weights_of_another_model_are_refused(forger, release: Path, change: Callable[[Any], Any], told: str):
     state = safetensors.torch.load_file(release / FILES[0])
     change(state)
     (release / FILES[0]).write_bytes(safetensors.torch.save(state))
-    vouch(release, FILES[0])
-    assert told in message(release)
+    forger.vouch(release, FILES[0])
+    assert told in forger.message(release)
 
 
-def test_a_number_changed_behind_the_card_s_back_is_noticed(release: Path):
+def test_a_number_changed_behind_the_card_s_back_is_noticed(forger, release: Path):
     state = safetensors.torch.load_file(release / FILES[0])
     state["c1.bias"][0] += 1
     (release / FILES[0]).write_bytes(safetensors.torch.save(state))
-    assert "its sha256 is not the one in card.json" in message(release)
-    vouch(release, FILES[0])
+    assert "its sha256 is not the one in card.json" in forger.message(release)
+    forger.vouch(release, FILES[0])
     load_release(release)
-    rewrite(release, "model.json", lambda recipe: recipe.update(note="hello"), keep_sum=True)
-    assert "its sha256 is not the one in card.json" in message(release)
+    forger.rewrite(release, "model.json", lambda recipe: recipe.update(note="hello"), keep_sum=True)
+    assert "its sha256 is not the one in card.json" in forger.message(release)

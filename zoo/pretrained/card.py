@@ -19,8 +19,8 @@ _LARGEST_JSON = 16 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def _read_content(path: Path) -> bytes:
-    """Returns the content of a JSON file of a release.
+def read_content(path: Path) -> bytes:
+    """Returns the content of a small file of a release.
 
     Raises:
         ZooError: It is missing, unreadable or absurdly large.
@@ -61,7 +61,7 @@ def read_json(path: Path) -> tuple[dict[str, Any], bytes]:
     Raises:
         ZooError: The file is missing, damaged, foreign, or of a newer format.
     """
-    content = _read_content(path)
+    content = read_content(path)
     return _parse(content, path), content
 
 

@@ -1,4 +1,8 @@
-"""Finding releases by name or path; no torch is imported before weights are loaded."""
+"""Finding releases by name or path; no torch is imported before weights are loaded.
+
+A name is looked for among the shipped releases first, then among torchvision's weights, which are downloaded into the
+cache when they are first used.
+"""
 
 import fnmatch
 import json
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError, unknown
 from zoo.locations import shipped
+from zoo.pretrained import torchvision_weights
 from zoo.pretrained.card import CARD, MODEL, WEIGHTS, read_card, task_name
 
 if TYPE_CHECKING:
@@ -18,13 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PretrainedEntry:
-    """A shipped release: its name, task, measured headline, size on disk, and where it lies."""
+    """A release with a name.
+
+    Attributes:
+        name: What `load_pretrained` takes.
+        task: The learning problem.
+        metric: The measured headline; for torchvision's weights, the accuracy that torchvision prints.
+        bytes: Its size on disk, or that of its download.
+        folder: Where it lies, None before it is downloaded.
+        source: Who trained it: `"zoo"` or `"torchvision"`.
+    """
 
     name: str
     task: str
     metric: str
     bytes: int
-    folder: Path
+    folder: Path | None
+    source: str = "zoo"
 
 
 def folder_bytes(folder: Path) -> int:
@@ -48,20 +63,39 @@ def _shipped_releases() -> dict[str, Path]:
     return {card.parent.name: card.parent for card in sorted(root.glob(f"*/{CARD}")) if card.parent.name[0] != "."}
 
 
+def _torchvision_entries(taken: dict[str, Path]) -> list[PretrainedEntry]:
+    """Returns torchvision's weights; one whose name a shipped release has goes by its longer name."""
+    entries = []
+    for name, weights in torchvision_weights.WEIGHTS.items():
+        folder = torchvision_weights.place(name) if torchvision_weights.is_downloaded(name) else None
+        entries.append(
+            PretrainedEntry(
+                f"{name}{torchvision_weights.SUFFIX}" if name in taken else name,
+                "image_classification",
+                torchvision_weights.accuracy_text(name),
+                folder_bytes(folder) if folder else weights.bytes,
+                folder,
+                "torchvision",
+            )
+        )
+    return entries
+
+
 def list_pretrained(pattern: str = "*") -> list[PretrainedEntry]:
-    """Returns the shipped releases whose names match a wildcard pattern, sorted by name.
+    """Returns the releases whose names match a wildcard pattern, sorted by name: shipped ones and torchvision's.
 
     Raises:
         ZooError: A shipped release is damaged.
     """
-    entries = []
-    for name, folder in _shipped_releases().items():
+    releases = _shipped_releases()
+    entries = [entry for entry in _torchvision_entries(releases) if fnmatch.fnmatch(entry.name, pattern)]
+    for name, folder in releases.items():
         if fnmatch.fnmatch(name, pattern):
             card = read_card(folder)
             entries.append(
                 PretrainedEntry(name, task_name(card) or "", headline_text(card), folder_bytes(folder), folder)
             )
-    return entries
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def _status(run: Path) -> str | None:
@@ -96,41 +130,58 @@ def _release_at(path: Path) -> Path:
     raise ZooError(f"{path} is neither a release ({CARD}, {MODEL}, {WEIGHTS}) nor a run{hint}")
 
 
+def _named(name_or_path: str | Path) -> tuple[Path | None, str | None]:
+    """Returns the shipped release of that name or, where there is none, torchvision's weights of that name.
+
+    A name wins over a folder that happens to be called so here unless that is a release itself.
+    """
+    # os.path, for names that no file can have: Path raises an OSError for them.
+    if os.path.isfile(os.path.join(os.path.expanduser(name_or_path), CARD)):
+        return None, None
+    name = str(name_or_path)
+    release = _shipped_releases().get(name)
+    return release, None if release else torchvision_weights.known_as(name)
+
+
 def find_release(name_or_path: str | Path) -> Path:
     """Returns the folder of a release.
 
     Args:
-        name_or_path: The path of a release, the path of a finished run, or the name of a shipped release. A shipped
-            name wins over a folder of that name here unless that is a release itself.
+        name_or_path: The path of a release, the path of a finished run, or a name out of `list_pretrained()`.
+            Torchvision's weights are downloaded the first time.
 
     Raises:
-        ZooError: There is nothing of the kind (the nearest names are told), or the run has not finished.
+        ZooError: There is nothing of the kind (the nearest names are told), the run has not finished, or the download
+            failed.
     """
-    # os.path, for names that no file can have: Path raises an OSError for them.
+    release, published = _named(name_or_path)
+    if release:
+        return release
+    if published:
+        return torchvision_weights.get(published)
     path = Path(os.path.expanduser(name_or_path))
-    releases = _shipped_releases()
-    name = str(name_or_path)
-    if name in releases and not os.path.isfile(path / CARD):
-        return releases[name]
     if os.path.exists(path):
         return _release_at(path)
+    name = str(name_or_path)
     if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
         raise ZooError(f"there is no folder {path}; `zoo list pretrained` shows the releases with a name")
-    raise ZooError(f"{unknown('release', name, releases)} `zoo list pretrained` shows all; a run's folder works too")
+    known = {*_shipped_releases(), *torchvision_weights.WEIGHTS}
+    raise ZooError(f"{unknown('release', name, known)} `zoo list pretrained` shows all; a run's folder works too")
 
 
 def load_pretrained(name_or_path: str | Path) -> "nn.Module":
     """Loads a pretrained model.
 
     Args:
-        name_or_path: A name out of `list_pretrained()`, or the path of a finished run or of a release.
+        name_or_path: A name out of `list_pretrained()`, or the path of a finished run or of a release. Torchvision's
+            weights, such as `resnet50_v1_5-imagenet`, are downloaded the first time.
 
     Returns:
         The model on the CPU, in evaluation mode, in float32. It expects input as the card's `preprocessing` says;
         `zoo.pipeline` does that for you.
 
     Raises:
-        ZooError: No such release, or one that is damaged.
+        ZooError: No such release, or one that is damaged, or cannot be downloaded.
     """
     from zoo.pretrained.release import load_release
 
@@ -140,10 +191,15 @@ def load_pretrained(name_or_path: str | Path) -> "nn.Module":
 def pretrained_card(name_or_path: str | Path) -> dict[str, Any]:
     """Returns the card of a release: data, preprocessing, metrics, the paper's claim, seed, commit, licence.
 
+    Nothing is downloaded for it.
+
     Args:
         name_or_path: As for `load_pretrained`.
 
     Raises:
         ZooError: No such release, or its card is damaged.
     """
+    published = _named(name_or_path)[1]
+    if published and not torchvision_weights.is_downloaded(published):
+        return torchvision_weights.card(published)
     return read_card(find_release(name_or_path))

@@ -11,7 +11,7 @@ from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.catalog import MODELS
 from zoo.pretrained.hub import find_release, folder_bytes
-from zoo.pretrained.release import load_release, save_release
+from zoo.pretrained.release import load_release, read_files, save_release
 
 LARGEST_RELEASE = 12_000_000  # bytes
 LARGEST_TOGETHER = 40_000_000
@@ -47,8 +47,12 @@ def _check_size(name: str, size: int) -> None:
         )
 
 
-def _same(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+# A perplexity moves by millionths when its weights are rounded; this is less than one image of 50,000.
+_ROUNDING = 1e-5
+
+
+def _same(one: float, other: float, tolerance: float = 1e-6) -> bool:
+    return math.isclose(one, other, rel_tol=tolerance, abs_tol=1e-9)
 
 
 def _check_headline(card: Mapping[str, Any], measured: Mapping[str, float]) -> None:
@@ -85,10 +89,11 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
     """
     source = find_release(run)
     model, card = load_release(source)
+    files = read_files(source)
     card["name"] = name = _checked_name(name, card)
 
     def save(folder: Path, dtype: str) -> Path:
-        return save_release(folder, model, card["model"], card["arguments"], card, dtype)
+        return save_release(folder, model, card["model"], card["arguments"], card, dtype, files)
 
     if measure:
         measured = measure(source)
@@ -97,8 +102,9 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
         staged = save(Path(aside) / name, dtype)
         if measure and dtype == "float16":
             rounded, metric = measure(staged), card["headline"]["metric"]
-            if _same(rounded[metric], measured[metric]):
+            if _same(rounded[metric], measured[metric], _ROUNDING):
                 card["metrics"] = dict(rounded)
+                card["headline"] = card["headline"] | {"value": rounded[metric]}
             else:
                 dtype = "float32"
                 staged = save(staged, dtype)

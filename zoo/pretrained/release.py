@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models.registry import create_model
-from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_json
+from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_content, read_json
 from zoo.pretrained.folders import write_folder
 from zoo.pretrained.weights import encode_weights, read_weights
 
-__all__ = ["RELEASE_FORMAT", "load_release", "read_card", "save_release"]
+__all__ = ["RELEASE_FORMAT", "load_release", "read_card", "read_files", "save_release"]
 
 
 @contextmanager
@@ -66,6 +66,7 @@ def save_release(
     arguments: Mapping[str, Any],
     card: Mapping[str, Any],
     dtype: str = "float32",
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Writes a release, replacing the one that stands there; a reader sees the old one or the new one.
 
@@ -77,6 +78,7 @@ def save_release(
         card: What is known about the weights, plain JSON: at least `task`. Format, model, arguments, dtype, sha256 and
             the number of trained parameters are filled in.
         dtype: How floats are stored, `"float32"` or `"float16"`; they are loaded as float32 either way.
+        files: What else a pipeline needs, by file name, such as a vocabulary.
 
     Returns:
         The folder.
@@ -98,6 +100,7 @@ def save_release(
         raise ZooError(f"{name} with arguments {dict(arguments)} is not the model that was to be saved")
     try:
         built_from = _json({"format": RELEASE_FORMAT, "name": name, "arguments": dict(arguments)})
+        content = {WEIGHTS: weights, MODEL: built_from, **(files or {})}
         described = {
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             **card,
@@ -105,17 +108,37 @@ def save_release(
             "model": name,
             "arguments": dict(arguments),
             "dtype": dtype,
-            "sha256": {file: hashlib.sha256(content).hexdigest() for file, content in
-                       ((WEIGHTS, weights), (MODEL, built_from))},
-        }  # fmt: skip
-        files = {WEIGHTS: weights, MODEL: built_from, CARD: _json(described)}
+            "sha256": {file: hashlib.sha256(data).hexdigest() for file, data in content.items()},
+        }
+        content[CARD] = _json(described)
     except (TypeError, ValueError) as error:
         raise ZooError(f"the card and the arguments of a release are plain JSON: {error}") from error
     try:
-        write_folder(folder, files)
+        write_folder(folder, content)
     except OSError as error:
         raise ZooError(f"cannot write the release {folder}: {error.strerror or error}") from error
     return folder
+
+
+def read_files(folder: Path | str) -> dict[str, bytes]:
+    """Returns the files that a release holds besides weights, model and card, verified.
+
+    Raises:
+        ZooError: One of them is missing, absurdly large, or not what the card vouches for.
+    """
+    folder, found = Path(folder), {}
+    for name, sha256 in read_card(folder)["sha256"].items():
+        if name in (WEIGHTS, MODEL):
+            continue
+        if Path(name).name != name:
+            raise ZooError(f"{folder / CARD} vouches for {name!r}, which is no name of a file in it")
+        if not (folder / name).is_file():
+            raise ZooError(f"{folder} is no complete release: {name} is missing; get the release anew")
+        content = read_content(folder / name)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ZooError(f"{folder / name} is damaged: its sha256 is not the one in {CARD}; get the release anew")
+        found[name] = content
+    return found
 
 
 def load_release(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:

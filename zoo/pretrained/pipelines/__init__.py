@@ -1,24 +1,41 @@
 """From raw input to answers: one pipeline per task, imported on first use with what that task's input needs."""
 
 import importlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from zoo.errors import ZooError
-from zoo.pretrained.card import task_name
+from zoo.pretrained.card import read_card, task_name
 from zoo.pretrained.hub import find_release
 
 if TYPE_CHECKING:
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
+    from zoo.pretrained.pipelines.language_modeling import LanguageModelingPipeline
 
-# Task -> module and class; the class is called with the model and its card.
+    Pipeline = ImageClassificationPipeline | LanguageModelingPipeline
+
+# Task -> module and class.
 PIPELINES = {
     "image_classification": ("zoo.pretrained.pipelines.image_classification", "ImageClassificationPipeline"),
+    "language_modeling": ("zoo.pretrained.pipelines.language_modeling", "LanguageModelingPipeline"),
 }
 
 
-def pipeline(name_or_path: str | Path) -> "ImageClassificationPipeline":
-    """Returns what turns raw input into answers with a pretrained model, e.g. pictures into labels.
+def _pipeline_class(folder: Path) -> "type[Pipeline]":
+    task = task_name(read_card(folder))
+    if task not in PIPELINES:
+        raise ZooError(
+            f"{folder.name} is of the task {task!r}, which has no pipeline (there is {', '.join(PIPELINES)}): "
+            "take the model itself with zoo.load_pretrained"
+        )
+    module, name = PIPELINES[task]
+    return getattr(importlib.import_module(module), name)
+
+
+def pipeline(name_or_path: str | Path) -> Any:
+    """Returns what turns raw input into answers with a pretrained model: pictures into labels, a prompt into text.
 
     Args:
         name_or_path: A name out of `zoo.list_pretrained()`, or the path of a finished run or of a release.
@@ -26,15 +43,21 @@ def pipeline(name_or_path: str | Path) -> "ImageClassificationPipeline":
     Raises:
         ZooError: No such release, one that is damaged, or one of a task that has no pipeline.
     """
-    from zoo.pretrained.release import load_release
-
     folder = find_release(name_or_path)
-    model, card = load_release(folder)
-    task = task_name(card)
-    if task not in PIPELINES:
-        raise ZooError(
-            f"{folder.name} is of the task {task!r}, which has no pipeline (there is {', '.join(PIPELINES)}): "
-            "take the model itself with zoo.load_pretrained"
-        )
-    module, name = PIPELINES[task]
-    return getattr(importlib.import_module(module), name)(model, card)
+    return _pipeline_class(folder).from_release(folder)
+
+
+def answer_options(name_or_path: str | Path) -> dict[str, Callable[[str], Any]]:
+    """Returns what a pipeline can be told on the command line: option -> what reads its value.
+
+    They are the keyword-only arguments of the pipeline's `answer`, numbers or words.
+
+    Raises:
+        ZooError: As `pipeline`.
+    """
+    parameters = inspect.signature(_pipeline_class(find_release(name_or_path)).answer, eval_str=True).parameters
+    return {
+        name: next((kind for kind in get_args(p.annotation) if kind is not type(None)), p.annotation)
+        for name, p in parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }
