@@ -4,6 +4,7 @@ import pytest
 
 from zoo.cli import main
 from zoo.data.catalog import DATASETS
+from zoo.data.registry import dataset_parameters
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.training.compose import compose, config_groups, group_choices, resolve
@@ -81,7 +82,8 @@ def test_a_dataset(name: str, capsys: pytest.CaptureFixture[str]):
     assert main(["info", name]) == 0
     told = capsys.readouterr().out
     assert DATASETS[name].about in told
-    assert "data.batch_size=128" in told  # its own default, not that of some model's recipe
+    own = dataset_parameters(name)["batch_size"].default
+    assert f"data.batch_size={own}" in told  # not that of some model's recipe
     assert "optimizer.lr" not in told
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.training.compose import compose, config_groups, group_choices, resolve
+from zoo.training.compose import compose, resolve
 from zoo.training.signatures import check_signatures, conforms, known_types, readable_type
 
 
@@ -75,12 +75,6 @@ def test_a_list_takes_what_all_its_items_allow(values, kind):
 )  # fmt: skip
 def test_a_type_reads_as_what_yaml_can_write(annotation, text: str):
     assert readable_type(annotation) == text
-
-
-@pytest.mark.parametrize("group", config_groups())
-def test_every_shipped_config_passes(group: str):
-    for choice in group_choices(group):
-        check_signatures(resolve(compose([f"{group}={choice}", "data.validation=200"]).config))
 
 
 def test_every_key_of_the_default_config_has_a_type():

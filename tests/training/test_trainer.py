@@ -251,10 +251,14 @@ def test_select_best_releases_the_best_epoch(tmp_path, train, rows):
     assert measure(run.release, ["trainer=cpu"])[0]["test/error"] == run.read_summary()["headline"]["value"]
 
 
-def test_fast_dev_run_tries_everything_and_measures_nothing_to_keep(tmp_path, train, rows):
+def test_fast_dev_run_tries_everything_with_one_batch(tmp_path, train, rows):
     run = train(tmp_path, *SMALL, "logger=tensorboard", "trainer.fast_dev_run=true")
-    assert run.finished
-    assert not run.metrics.exists()
+    assert run.read_summary()["samples"] == 128
+    assert [row["row"] for row in rows(run)] == ["epoch", "test"]
+    assert {"curves", "confusion"} <= {path.stem for path in run.figures.iterdir()}
+    assert zoo.load_pretrained(run.path) is not None
+    # Loggers are for runs to look at later.
+    assert not (run.path / "tensorboard").exists()
 
 
 def test_init_from_starts_with_another_run_s_weights(finished: RunFolder, tmp_path, train, capfd):

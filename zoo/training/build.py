@@ -1,5 +1,6 @@
 """Builds what a frozen config names: data, model, task, loggers, callbacks and Lightning's trainer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -72,10 +73,11 @@ def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Ta
     settings = {key: value for key, value in config["task"].items() if key != "name"}
     schedule = partial(build, config["scheduler"], LRScheduler) if config["scheduler"] else None
     watched = "test" if dataset.validation_loader() is None else "val"
+    outputs = getattr(dataset, "vocabulary", None) or dataset.class_names  # what the model's outputs stand for
     try:
         return task_class(config["task"]["name"])(
             model,
-            dataset.class_names,
+            outputs,
             partial(build, config["optimizer"], Optimizer),
             schedule,
             config["scheduler_interval"],
@@ -124,8 +126,20 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
         raise ZooError(f"the trainer cannot be built: {error}") from error
 
 
-def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> Built:
-    """Checks the config against every signature, then builds data, model, task and trainer."""
+def build_all(
+    run: RunFolder, config: dict[str, Any], interrupts: Interrupts, watching: Sequence[Callback] = ()
+) -> Built:
+    """Checks the config against every signature, then builds data, model, task and trainer.
+
+    Args:
+        run: The run's folder.
+        config: The frozen config.
+        interrupts: The signals that stop it early.
+        watching: Callbacks of the caller's, besides the config's and our own.
+
+    Raises:
+        ZooError: Anything in the config, the data or the hardware that does not fit.
+    """
     check_signatures(config)
     # The trainer is tried before the data: a missing GPU should not be told after a long download.
     callbacks = [build(node, Callback) for node in config["callbacks"].values()]
@@ -137,7 +151,7 @@ def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) ->
     progress = [TrainingProgress(recorder)] if config["trainer"].get("enable_progress_bar", True) else []
     own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), *progress, recorder, checkpoints]
     seed_everything(config["seed"], workers=True, verbose=False)
-    trainer = build_trainer(config, [*callbacks, *own], [], str(run.path))
+    trainer = build_trainer(config, [*callbacks, *watching, *own], [], str(run.path))
 
     data_arguments = {key: value for key, value in config["data"].items() if key != "name"}
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
@@ -150,5 +164,7 @@ def build_all(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) ->
         model.compile()  # in place: the keys of the state dict stay as they are
     task = build_task(config, model, dataset)
     task.configure_optimizers()  # tried here, where what it refuses leaves no run behind
-    trainer.loggers = build_loggers(run, config) if trainer.is_global_zero and not trainer.fast_dev_run else []  # type: ignore[attr-defined]
-    return Built(ZooData(dataset, config["channels_last"]), task, trainer, recorder, arguments)
+    if trainer.is_global_zero and not config["trainer"].get("fast_dev_run"):
+        trainer.loggers = build_loggers(run, config)
+    repeat_first = config["trainer"].get("overfit_batches", 0) > 0
+    return Built(ZooData(dataset, config["channels_last"], repeat_first), task, trainer, recorder, arguments)

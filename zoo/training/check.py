@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.data.catalog import DATASETS
+from zoo.data.spec import SPEC_OF_TASK
 from zoo.errors import ZooError, unknown
 from zoo.models.catalog import MODELS
 from zoo.training.compose import unknown_key
@@ -105,6 +106,13 @@ def _check_names(config: dict[str, Any]) -> None:
     model, task = config["model"]["name"], config["task"].get("name")
     if model in MODELS and MODELS[model].task != task:
         raise ZooError(f"{model} is a model for task={MODELS[model].task}, the config says task={task}")
+    data = config["data"]["name"]
+    if model in MODELS and data in DATASETS:
+        taken, given = SPEC_OF_TASK[MODELS[model].task], SPEC_OF_TASK[DATASETS[data].task]
+        if taken is not given:
+            fitting = ", ".join(name for name, entry in DATASETS.items() if SPEC_OF_TASK[entry.task] is taken)
+            raise ZooError(f"{model} is a model for {MODELS[model].task}, which data={data} is not for: "
+                           f"choose a model with model=…, or the data from {fitting}")  # fmt: skip
 
 
 def _check_claims(config: dict[str, Any]) -> None:
@@ -149,9 +157,9 @@ def check(config: dict[str, Any]) -> None:
                 raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
     if config["trainer"].get("max_epochs") == 0:
         raise ZooError("trainer.max_epochs=0 trains nothing: expected 1 or more, or -1 for no limit")
+    _check_names(config)
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip
-    _check_names(config)
     _check_places(config)
     _check_claims(config)

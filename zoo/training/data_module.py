@@ -49,18 +49,23 @@ class ZooData(LightningDataModule):
     Args:
         dataset: A prepared dataset.
         channels_last: Whether images get the channels-last memory order, as the model's weights do.
+        repeat_first: Whether each epoch begins with the same first batches (`trainer.overfit_batches`).
     """
 
-    def __init__(self, dataset: Dataset, channels_last: bool) -> None:
+    def __init__(self, dataset: Dataset, channels_last: bool, repeat_first: bool = False) -> None:
         super().__init__()
         self.dataset = dataset
         self.channels_last = channels_last
+        self.repeat_first = repeat_first
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Changes the memory order of image batches where that is asked for."""
-        if not self.channels_last:
+        if not self.channels_last or batch[0].ndim < 4:  # what is no image has no channels
             return batch
         images, *rest = batch
+        if images.ndim == 5:  # several views of each image, which the task lays side by side
+            views = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            return views.unflatten(0, images.shape[:2]), *rest
         return images.contiguous(memory_format=torch.channels_last), *rest
 
     def _place(self) -> dict[str, Any]:
@@ -71,7 +76,7 @@ class ZooData(LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Returns the training loader, which keeps its position in checkpoints."""
         loader = self.dataset.train_loader(**self._place())
-        return FirstBatches(loader) if self.trainer and self.trainer.overfit_batches > 0 else loader  # type: ignore[attr-defined]
+        return FirstBatches(loader) if self.repeat_first else loader
 
     def val_dataloader(self) -> Loader:
         """Returns the validation split, or where none is held out the test split, as a curve to look at."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from zoo.data.vocabulary import VOCABULARY, Vocabulary
 from zoo.errors import ZooError
 from zoo.pretrained.release import save_release
 from zoo.tasks.task import Task
@@ -32,6 +33,8 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
         ZooError: The headline was not measured.
     """
     task.published.clear()
+    if task.watched == "val":  # papers print both
+        trainer.validate(task, datamodule=data, verbose=False)
     trainer.test(task, datamodule=data, verbose=False)
     metrics = dict(task.published)
     if task.headline not in metrics:
@@ -40,8 +43,6 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
 
 
 def _write_figures(run: RunFolder, task: Task) -> list[Path]:
-    if not run.metrics.exists():
-        return []
     run.figures.mkdir(exist_ok=True)
     written = []
     for name, figure in task.figures(run.metrics).items():
@@ -76,7 +77,9 @@ def _save_release(
         "versions": versions(),
         "licence": LICENCE,
     }
-    save_release(run.release, model, name, built.model_arguments, card)
+    vocabulary: Vocabulary | None = getattr(built.data.dataset, "vocabulary", None)  # texts have one
+    files = {} if vocabulary is None else {VOCABULARY: vocabulary.to_json()}
+    save_release(run.release, model, name, built.model_arguments, card, files=files)
 
 
 def print_table(summary: dict[str, Any], folder: Path) -> None:

@@ -13,10 +13,12 @@ from lightning.pytorch import seed_everything
 from omegaconf import OmegaConf
 
 from zoo.data.registry import create_dataset
+from zoo.data.text import TextData
+from zoo.data.vocabulary import VOCABULARY, Vocabulary
 from zoo.errors import ZooError
 from zoo.models.registry import arguments_for
 from zoo.pretrained.hub import find_release
-from zoo.pretrained.release import load_release, read_card
+from zoo.pretrained.release import load_release, read_card, read_files
 from zoo.training import ending
 from zoo.training.build import build_task, build_trainer
 from zoo.training.compose import compose, parse_overrides, resolve
@@ -55,13 +57,24 @@ def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequenc
     composed = compose(words, config_dirs, root="evaluate").config
     # The training data's own scaling belongs to the weights, whatever they are measured on.
     prepared = card["preprocessing"]
-    kept = {key: prepared[key] for key in ("mean", "std") if key in prepared} if "data" in typed else card["data"]
+    kept = _scaling(prepared) if "data" in typed else card["data"]
     for key, value in kept.items():
         if key in composed.data and f"data.{key}" not in typed:
             OmegaConf.update(composed, f"data.{key}", value)
-    config = resolve(OmegaConf.merge(composed, {"release": "given"}))  # type: ignore[arg-type]
+    composed.release = card["name"]
+    config = resolve(composed)
     # What only training needs: the optimizer is never made.
     return config | {"task": card["task"], "optimizer": None, "scheduler": None, "scheduler_interval": "epoch"}
+
+
+def _scaling(prepared: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keys under `data:` that prepare other images as a card says its own were."""
+    kept: dict[str, Any] = {key: prepared[key] for key in ("mean", "std") if key in prepared}
+    if "mean_image" in prepared:
+        kept["mean"] = prepared["mean_image"]
+    if "resize" in prepared:
+        kept |= {"crop": prepared["height"], "size": prepared["height"], "resize": prepared["resize"]}
+    return kept
 
 
 def measure(
@@ -88,6 +101,9 @@ def measure(
     dataset = create_dataset(
         config["data"]["name"], seed=card["seed"], **{k: v for k, v in config["data"].items() if k != "name"}
     )
+    files = read_files(release)
+    if VOCABULARY in files and isinstance(dataset, TextData):  # the numbers of words belong to the weights
+        dataset.read_with(Vocabulary.from_json(files[VOCABULARY]))
     arguments_for(card["model"], dataset.prepare(), card["arguments"])
     model, _ = load_release(release)
     if config["channels_last"]:

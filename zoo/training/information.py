@@ -22,6 +22,7 @@ from zoo.training.screen import columns, show
 from zoo.training.tables import measured, unit_text
 
 _LONGEST_TYPE = 40
+_MOST_CLASSES = 20
 
 
 def argument_meanings(constructor: Any) -> dict[str, str]:
@@ -158,16 +159,25 @@ def _experiment(name: str) -> None:
     _print_keys(config)
 
 
+def _card_value(key: str, value: Any) -> str:
+    """Writes a value of a card; of what would fill the screen, the beginning."""
+    if key == "class_names" and len(value) > _MOST_CLASSES:
+        return f"{len(value):,}: {', '.join(map(str, value[:_MOST_CLASSES]))}, …"
+    if key == "preprocessing" and value.get("mean_image"):
+        value = value | {"mean_image": value["mean_image"]["shape"]}
+    return typed_value(value)
+
+
 def _release(name: str) -> None:
     card = pretrained_card(name)
     table = columns()
     for claim in claims_of(card):
         table.add_row("paper", str(PAPERS[claim["paper"]]) if claim["paper"] in PAPERS else claim["paper"])
         table.add_row("claim", escape(f"{claim_text(claim)} ({claim['where']}); protocol {claim['protocol']}"))
-    for key in ("metrics", "model", "arguments", "parameters", "task", "data", "preprocessing", "class_names",
-                "experiment", "seed", "commit", "versions", "licence"):  # fmt: skip
-        if card.get(key) is not None:
-            table.add_row(key.replace("_", " "), escape(typed_value(card[key])))
+    for key in ("source", "url", "metrics", "reported", "model", "arguments", "parameters", "task", "data",
+                "preprocessing", "class_names", "experiment", "seed", "commit", "versions", "licence"):  # fmt: skip
+        if card.get(key) not in (None, {}):
+            table.add_row(key.replace("_", " "), escape(_card_value(key, card[key])))
     show(table)
 
 

@@ -17,7 +17,8 @@ Rows = dict[str, tuple[str, ...]]
 
 def claim_text(claim: dict) -> str:
     """Says what a paper reports, e.g. `test/error 0.95 %`."""
-    return f"{claim['metric']} {claim['reported']}{unit_text(claim)}"
+    unit = "" if claim["unit"] in claim["metric"] else unit_text(claim)  # test/perplexity says it already
+    return f"{claim['metric']} {claim['reported']}{unit}"
 
 
 def _claims(experiment: dict) -> str:
@@ -49,8 +50,13 @@ def _experiments() -> tuple[tuple[str, ...], Rows]:
 
 
 def _pretrained() -> tuple[tuple[str, ...], Rows]:
-    return ("release", "task", "measured", "size"), {
-        entry.name: (entry.task, entry.metric, f"{entry.bytes / 1e6:.1f} MB") for entry in list_pretrained()
+    return ("release", "measured (* theirs)", "size", "source"), {
+        entry.name: (
+            entry.metric if entry.source == "zoo" else f"{entry.metric} *",
+            f"{entry.bytes / 1e6:.1f} MB",
+            entry.source if entry.folder else f"{entry.source}, not downloaded",
+        )
+        for entry in list_pretrained()
     }
 
 

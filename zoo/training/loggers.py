@@ -72,6 +72,15 @@ class WeightsAndBiases(WandbLogger):
         )
 
 
+def write_text(loggers: list[Logger], name: str, text: str, step: int) -> None:
+    """Hands a text that a model wrote to the loggers that show texts."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text(name, text, step)
+        elif isinstance(logger, WandbLogger):
+            logger.log_text(name, columns=["text"], data=[[text]], step=step)
+
+
 def finish(loggers: list[Logger], headline: dict[str, Any], figures: list[Path]) -> None:
     """Hands the loggers what is known at the end: the headline as summary, figures as media.
 
@@ -86,7 +95,7 @@ def finish(loggers: list[Logger], headline: dict[str, Any], figures: list[Path])
 
             logger.experiment.summary[headline["metric"]] = headline["value"]
             logger.experiment.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
-            wandb.finish()
+            logger.experiment.finish()  # this run's own: in a process with several, wandb.finish() may end another
         elif isinstance(logger, TensorBoard):
             from PIL import Image
             from torchvision.transforms.functional import pil_to_tensor

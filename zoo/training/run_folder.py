@@ -62,6 +62,10 @@ class RunFolder:
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
             raise ZooError(f"{self.overrides} is missing or damaged: {self.path} is no whole run folder") from error
 
+    def write_overrides(self, typed: dict[str, Any]) -> None:
+        """Writes what `read_overrides` reads."""
+        write_atomically(self.overrides, yaml.safe_dump(typed, sort_keys=False, allow_unicode=True))
+
     def read_summary(self) -> dict[str, Any] | None:
         """Returns the summary of a run that has ended, None for one that has not (or whose summary is damaged)."""
         try:
@@ -107,7 +111,7 @@ def _digest(config: dict[str, Any]) -> str:
 
 def _computed(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _NOT_IN_HASH}
-    kept["data"] = {key: value for key, value in config["data"].items() if key != "dir"}
+    kept["data"] = {key: value for key, value in config["data"].items() if key not in ("dir", "workers")}
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "enable_progress_bar"}
     return kept
 
@@ -160,7 +164,7 @@ def freeze(config: dict[str, Any], typed: dict[str, Any], folder: Path | None = 
         run = RunFolder(folder)
         if made:
             run.fresh.touch()
-        write_atomically(run.overrides, yaml.safe_dump(typed, sort_keys=False, allow_unicode=True))
+        run.write_overrides(typed)
         write_atomically(run.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     except OSError as error:
         if made and folder is not None:

@@ -23,14 +23,13 @@ def show(*parts: RenderableType) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def columns(*titles: str, wrapped: str = "") -> Table:
-    """Returns an empty table without lines.
+def columns(*titles: str) -> Table:
+    """Returns an empty table without lines; where a terminal is too narrow, its last column wraps.
 
     Args:
         titles: The headings; without any there is no heading.
-        wrapped: The only column that wraps where a terminal is too narrow; without it the last one.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(titles))
     for title in titles:
-        table.add_column(title, no_wrap=title != (wrapped or titles[-1]), overflow="fold")
+        table.add_column(title, no_wrap=title != titles[-1], overflow="fold")
     return table

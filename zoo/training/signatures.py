@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.data.registry import dataset_parameters
-from zoo.errors import ZooError, nearest
+from zoo.errors import ZooError, unknown_key
 from zoo.models.registry import registration
 from zoo.tasks.catalog import task_class
 from zoo.training.targets import resolve_target
@@ -103,9 +103,7 @@ def _check_keys(
 ) -> None:
     for key, value in given.items():
         if key not in known:
-            close = nearest(key, known, 1)
-            hint = f"did you mean {path}.{close[0]}?" if close else f"it takes {', '.join(known)}."
-            raise ZooError(f"unknown key {path}.{key}: {hint}")
+            raise unknown_key(path, key, known)
         if value is None and null_is_absent:
             continue
         if not conforms(value, known[key].annotation):

@@ -44,7 +44,8 @@ def _modified(config: dict[str, Any], overrides: Sequence[str], own: dict[str, A
     return [word for word in overrides if not word.startswith(_NO_PROTOCOL)] or list(overrides)
 
 
-def _mark_modified(config: dict[str, Any], modified: Sequence[str]) -> None:
+def mark_modified(config: dict[str, Any], modified: Sequence[str]) -> None:
+    """Says in each claim of a config that its protocol is not the experiment's, and why."""
     claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
     for claim in filter(None, claims):
         claim["protocol"] = f"modified: {' '.join(modified)}"
@@ -71,7 +72,7 @@ def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tupl
                 )
         modified = _modified(config, composed.overrides, own)
         if modified:
-            _mark_modified(config, modified)
+            mark_modified(config, modified)
     return config, {"overrides": composed.overrides, "experiment": composed.experiment, "modified": modified}
 
 
@@ -149,7 +150,7 @@ def _typed_since(
     words = [str(override.input_line) for override in overrides]
     modified = typed["modified"] + _modified(config, words, stored)
     if modified:
-        _mark_modified(config, modified)
+        mark_modified(config, modified)
     return typed | {"overrides": [*typed["overrides"], *words], "modified": modified}
 
 

@@ -72,7 +72,8 @@ def _row(number: int, job: Job) -> dict[str, Any]:
 def _write_summary(folder: Path, jobs: Sequence[Job]) -> None:
     """Writes summary.csv, after each job."""
     rows = [_row(number, job) for number, job in enumerate(jobs, 1)]
-    metric = next((job.run.read_summary()["headline"]["metric"] for job in jobs if job.run.finished), "headline")  # type: ignore[index]
+    summaries = [summary for job in jobs if (summary := job.run.read_summary())]
+    metric = next((s["headline"]["metric"] for s in summaries if s["status"] == "finished"), "headline")
     for row in rows:
         row.setdefault(metric, row.pop("headline", ""))
     columns = ["job", "status", "seed", *(key for key in jobs[0].swept if key != "seed"), metric, "duration_s", "error",

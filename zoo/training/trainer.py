@@ -17,6 +17,7 @@ from zoo.training.imports import import_modules
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.run_folder import RunFolder, resumable_hash, write_json
+from zoo.training.start import mark_modified
 
 
 def keep_log(run: RunFolder) -> None:
@@ -76,6 +77,10 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
     import_modules(config["imports"])
     built = build_all(run, config, interrupts)
     trainer, task = built.trainer, built.task
+    if deviation := getattr(built.data.dataset, "deviation", ""):  # what stands in the folder is not what was claimed
+        mark_modified(config, [deviation])
+        if trainer.is_global_zero:
+            run.write_overrides(run.read_overrides() | {"modified": [deviation]})
     resume_from = _checkpoint_to_resume(run, config)
     if trainer.is_global_zero:
         run.summary.unlink(missing_ok=True)

@@ -8,10 +8,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from zoo.tasks.task import Task
-from zoo.training.callbacks.recorder import MetricsRecorder
+from zoo.training.callbacks.recorder import MetricsRecorder, shown_loss
 
 REFRESH_SECONDS = 0.25
 
@@ -90,9 +89,9 @@ class TrainingProgress(Checkpoint):
         assert isinstance(pl_module, Task)
         if not trainer.is_global_zero or not self._due():
             return
-        if isinstance(outputs, dict) and isinstance(loss := outputs.get("loss"), Tensor):
-            self._loss = loss.item() * trainer.accumulate_grad_batches
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if (loss := shown_loss(outputs, trainer)) is not None:
+            self._loss = loss.item()
+        epoch = _epoch(trainer)
         self._show("train", epoch, trainer.num_training_batches, batch_idx + 1, self._metrics(trainer, pl_module))
 
     def on_validation_batch_end(
@@ -118,7 +117,7 @@ class TrainingProgress(Checkpoint):
         self._loss = pl_module.published.get("train/loss", self._loss)
         if not trainer.is_global_zero:
             return
-        line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {self._metrics(trainer, pl_module)}"
+        line = f"{_epoch(trainer)}  {self._metrics(trainer, pl_module)}"
         log.info(line)
         if self._bar is None:
             print(line, flush=True)
@@ -149,3 +148,11 @@ class TrainingProgress(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Takes the bar away, so that the error's line stands alone."""
         self._close()
+
+
+def _epoch(trainer: Trainer) -> str:
+    """Says how far a run is: by epochs, or by steps where those are limited and epochs are not."""
+    epoch = f"epoch {trainer.current_epoch + 1}"
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        return f"{epoch}/{trainer.max_epochs}"
+    return f"{epoch}, step {trainer.global_step:,}/{trainer.max_steps:,}" if trainer.max_steps > 0 else epoch

@@ -5,10 +5,20 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from zoo.tasks.task import Task
+from zoo.training import loggers
 from zoo.training.metrics_file import MetricsFile
+from zoo.training.run_folder import write_atomically
+
+
+def shown_loss(outputs: Any, trainer: Trainer) -> Tensor | None:
+    """Returns the loss of a batch as people read it: what a task calls `shown`, else what is minimised."""
+    if not isinstance(outputs, dict) or not isinstance(outputs.get("loss"), Tensor):
+        return None
+    return outputs["shown"] if "shown" in outputs else outputs["loss"] * trainer.accumulate_grad_batches
 
 
 class MetricsRecorder(Checkpoint):
@@ -56,7 +66,7 @@ class MetricsRecorder(Checkpoint):
         return self.samples / self._elapsed() if self.samples else 0.0
 
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
-        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
             step = trainer.global_step
             self.file.append({"row": row, "epoch": trainer.current_epoch, "step": step, **metrics})
             for logger in trainer.loggers:
@@ -85,8 +95,8 @@ class MetricsRecorder(Checkpoint):
         self._logged_at = (self.samples, self._elapsed())
         speed = (self.samples - samples) / max(self._logged_at[1] - seconds, 1e-9)
         row = {"samples_per_s": round(speed, 1)}
-        if isinstance(outputs, dict) and isinstance(loss := outputs.get("loss"), Tensor):
-            row["train/batch_loss"] = loss.item() * trainer.accumulate_grad_batches
+        if (loss := shown_loss(outputs, trainer)) is not None:
+            row["train/batch_loss"] = loss.item()
         if trainer.optimizers:
             row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         self._write(trainer, "step", row)
@@ -98,6 +108,9 @@ class MetricsRecorder(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the metrics of a validation within an epoch; those at its end go into the epoch's row."""
         assert isinstance(pl_module, Task)
+        # Texts at once: those of a validation within an epoch are in no checkpoint that may follow it.
+        if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
+            self._write_texts(trainer, pl_module.texts)
         if self._within_epoch:
             self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
         else:
@@ -110,6 +123,14 @@ class MetricsRecorder(Checkpoint):
         metrics = self._published(pl_module, *(["train", pl_module.watched] if self._validated else ["train"]))
         self._validated = False
         self._write(trainer, "epoch", {"elapsed_s": round(self.training_seconds, 3), **metrics})
+
+    def _write_texts(self, trainer: Trainer, texts: dict[str, str]) -> None:
+        """Writes `samples/epoch-<n>.txt` beside metrics.csv, which a resumed run writes again the same."""
+        for name, text in texts.items():
+            path = self.file.path.parent / "samples" / f"epoch-{trainer.current_epoch + 1:03d}.txt"
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, text.rstrip() + "\n")
+            loggers.write_text(trainer.loggers, name, text, trainer.global_step)
 
     def _published(self, task: Task, *splits: str) -> dict[str, float]:
         return {name: value for name, value in task.published.items() if name.split("/")[0] in splits}

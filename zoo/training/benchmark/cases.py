@@ -1,0 +1,78 @@
+"""What is timed, and which speed is expected of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from zoo.errors import unknown
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training that is timed.
+
+    `words` name model, data and recipe as they are typed behind `zoo train`; `settings` say how we compute it, and
+    the usual script knows nothing of them. `steps` are timed at a time: they should take some seconds. `of_bare` and
+    `of_usual` are the ratios expected of our speed to the bare loop's and the usual script's, None where nothing is.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    settings: tuple[str, ...]
+    steps: int
+    of_bare: float | None = None
+    of_usual: float | None = None
+
+    @property
+    def usual_settings(self) -> tuple[str, ...]:
+        """What the usual script is told: the device, and nothing else."""
+        return ("trainer=gpu",) if "trainer=gpu" in self.settings else ("trainer=cpu",)
+
+
+def native_bf16() -> bool:
+    """Says whether this CPU has instructions for bfloat16; where it has none, torch emulates them, slowly."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+_MNIST = ("data=mnist", "data.batch_size=256")
+# The augmentation and the normalisation of the usual script.
+_RESNET = ("model=resnet20", "data=cifar10", "data.batch_size=128", "data.mean=null", "data.std=null",
+           "data.augment={crop_padding: 4, flip: true}")  # fmt: skip
+
+
+def cases(device: str, names: Sequence[str] = ()) -> list[Case]:
+    """Returns what is timed on a device.
+
+    Args:
+        device: `"cpu"` or `"cuda"`.
+        names: Which cases; by default all.
+
+    Raises:
+        ZooError: There is no such case.
+    """
+    found = {case.name: case for case in (_on_cuda() if device == "cuda" else _on_cpu())}
+    for name in names:
+        if name not in found:
+            raise unknown(f"case on {device}", name, found)
+    return [case for case in found.values() if not names or case.name in names]
+
+
+def _on_cpu() -> list[Case]:
+    bf16 = native_bf16()
+    return [
+        # Small networks: whatever is done besides their arithmetic weighs most.
+        Case("lenet5", ("model=lenet5", *_MNIST), ("trainer=cpu",), 200, 0.85, 1.8),
+        Case("lenet5_modern", ("model=lenet5_modern", *_MNIST), ("trainer=cpu",), 200, 0.85, 2.3),
+        # The faster of the two ways to compute is what this CPU should be used with, so the expectation stands there.
+        Case("resnet20", _RESNET, ("trainer=cpu", "channels_last=true"), 24, 0.95, None if bf16 else 1.8),
+        Case("resnet20_bf16", _RESNET, ("trainer=cpu_bf16", "channels_last=true"), 24, 0.95, 1.8 if bf16 else None),
+    ]
+
+
+def _on_cuda() -> list[Case]:
+    settings = ("trainer=gpu", "trainer.precision=bf16-mixed", "channels_last=true")
+    plain = Case("resnet20", _RESNET, settings, 380)
+    return [plain, replace(plain, name="resnet20_compiled", settings=(*settings, "compile=true"))]

@@ -1,0 +1,73 @@
+"""Times the cases, the three ways in turn, and holds the ratios against what is expected."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.progress import track
+
+from zoo.training.benchmark.cases import Case
+from zoo.training.benchmark.shares import gpu_waits
+from zoo.training.benchmark.ways import bare_steps, built_for, images_per_second, our_speed, usual_steps
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Images per second of a case, a number a round for each way; on a GPU also its waiting, in percent."""
+
+    case: Case
+    speeds: dict[str, list[float]]
+    waiting: float | None = None
+
+    def ratios(self, other: str) -> list[float]:
+        """Returns our speed over another way's in each round, smallest first."""
+        return sorted(ours / theirs for ours, theirs in zip(self.speeds["zoo"], self.speeds[other], strict=True))
+
+    def expected(self, other: str) -> float | None:
+        """Returns the ratio that is expected, None where none is."""
+        return {"bare": self.case.of_bare, "usual": self.case.of_usual}[other]
+
+    def reached(self, other: str) -> bool:
+        """Says whether the median ratio is as large as expected."""
+        return median(self.ratios(other)) >= (self.expected(other) or 0)
+
+    def cells(self) -> list[str]:
+        """Returns the case's row: name, medians of the speeds, ratios with their range, waiting where there is one."""
+        cells = [self.case.name, *(f"{median(self.speeds[way]):,.0f}" for way in ("bare", "zoo", "usual"))]
+        for other in ("bare", "usual"):
+            ratios = self.ratios(other)
+            cell = f"{median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+            if expected := self.expected(other):
+                cell += f" {'✓' if self.reached(other) else '✗'} ≥ {expected}"
+            cells.append(cell)
+        return cells if self.waiting is None else [*cells, f"{self.waiting:.0f} %"]
+
+
+TITLES = ("case", "bare", "zoo", "usual", "zoo / bare", "zoo / usual", "GPU waits")
+
+
+def measure(case: Case, rounds: int, folder: Path) -> Measured:
+    """Times a case. What disturbs the machine for a while disturbs all three ways of a round alike.
+
+    Args:
+        case: What is timed.
+        rounds: How often each way is timed, after a round that is not counted.
+        folder: Where the folders of runs go.
+
+    Raises:
+        ZooError: The data is missing, or the hardware.
+    """
+    built, config = built_for((*case.words, *case.settings), folder, case.steps)
+    device = built.trainer.strategy.root_device
+    bare, usual = bare_steps(built, config), usual_steps(case, folder)
+    speeds: dict[str, list[float]] = {"bare": [], "zoo": [], "usual": []}
+    for _ in track(range(rounds + 1), case.name, transient=True, console=Console(stderr=True)):
+        speeds["bare"].append(images_per_second(bare, case.steps, device))
+        speeds["zoo"].append(our_speed(case, folder))
+        speeds["usual"].append(images_per_second(usual, case.steps, device))
+    speeds = {name: values[1:] for name, values in speeds.items()}
+    waiting = None
+    if device.type == "cuda":
+        waiting = gpu_waits(case, folder, config["data"]["batch_size"] / median(speeds["zoo"]))
+    return Measured(case, speeds, waiting)

@@ -1,0 +1,140 @@
+"""The three ways of one training: our trainer, the same in a bare loop, and the usual script."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zoo.tasks.image_classification import ImageClassification
+from zoo.tasks.task import Task
+from zoo.training.benchmark import usual
+from zoo.training.benchmark.cases import Case
+from zoo.training.benchmark.unpacked import unpacked_folder
+from zoo.training.build import Built, build_all
+from zoo.training.compose import compose
+from zoo.training.interrupts import Interrupts
+from zoo.training.run_folder import freeze
+from zoo.training.start import checked_config
+
+# Steps before the clock starts: memory is allocated, kernels are chosen, and what a DataLoader's two workers had
+# fetched ahead, two batches each, is used up.
+WARM_UP = 4
+
+
+def built_for(
+    words: tuple[str, ...], folder: Path, steps: int = 1, *watching: Callback
+) -> tuple[Built, dict[str, Any]]:
+    """Builds a run as `zoo train` does, with its logger and its checkpoints, one epoch long and without evaluation.
+
+    Args:
+        words: What is typed behind `zoo train`.
+        folder: Where the run's folder goes.
+        steps: How long the epoch is, besides the warm-up.
+        watching: Callbacks that time it.
+    """
+    typed = [*words, f"runs_dir={folder}", "trainer.max_epochs=1", "trainer.limit_val_batches=0",
+             f"trainer.limit_train_batches={WARM_UP + steps}", "trainer.enable_progress_bar=false"]  # fmt: skip
+    config, overrides = checked_config(compose(typed))
+    return build_all(freeze(config, overrides), config, Interrupts(), watching), config
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def images_per_second(steps: Iterator[int], how_many: int, device: torch.device) -> float:
+    """Times some steps, each of which yields how many images it took."""
+    for _ in islice(steps, WARM_UP):
+        pass
+    _wait_for(device)
+    start = time.perf_counter()
+    images = sum(islice(steps, how_many))
+    _wait_for(device)
+    return images / (time.perf_counter() - start)
+
+
+class Stopwatch(Callback):
+    """Times our trainer from the end of the warm-up on.
+
+    `seconds` end when the epoch's metrics and its checkpoint are written, `seconds_of_steps` with the last step.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = self.seconds_of_steps = 0.0
+        self._start = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Starts after the last step of the warm-up; counts images."""
+        assert isinstance(pl_module, Task)
+        if batch_idx < WARM_UP:
+            _wait_for(pl_module.device)
+            self._start = time.perf_counter()
+        else:
+            self.images += pl_module.count_samples(batch)
+            self.seconds_of_steps = time.perf_counter() - self._start
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops."""
+        _wait_for(pl_module.device)
+        self.seconds = time.perf_counter() - self._start
+
+
+def our_speed(case: Case, folder: Path) -> float:
+    """Returns the images per second of a fresh run of the shared trainer."""
+    watch = Stopwatch()
+    built, _ = built_for((*case.words, *case.settings), folder, case.steps, watch)
+    built.trainer.fit(built.task, datamodule=built.data)
+    return watch.images / watch.seconds
+
+
+def _parts(built: Built) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor], Optimizer, torch.device]:
+    task, device = built.task, built.trainer.strategy.root_device
+    assert isinstance(task, ImageClassification)
+    task.to(device)
+    configured = task.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    return task.model.train(), task.loss, optimizer, device
+
+
+def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
+    """Trains for ever with the same model, loader, optimizer, precision and memory order in a plain loop.
+
+    Yields:
+        How many images each step took.
+    """
+    model, loss_of, optimizer, device = _parts(built)
+    length = config["trainer"]["limit_train_batches"]  # every pass is as ours: the smaller last batch is not reached
+    order = torch.channels_last if config["channels_last"] else torch.contiguous_format
+    mixed = config["trainer"]["precision"] == "bf16-mixed"
+    while True:
+        for images, labels in islice(built.data.dataset.train_loader(device=device), length):
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                loss = loss_of(model(images.contiguous(memory_format=order)), labels)
+            loss.backward()
+            optimizer.step()
+            yield len(labels)
+
+
+def usual_steps(case: Case, folder: Path) -> Iterator[int]:
+    """Trains for ever as the usual script does, with the case's network and optimizer.
+
+    Yields:
+        How many images each step took.
+    """
+    built, config = built_for((*case.words, *case.usual_settings), folder)
+    model, loss_of, optimizer, device = _parts(built)
+    name, preprocessing = config["data"]["name"], built.data.dataset.preprocessing
+    root = str(unpacked_folder(name, config["data"]["dir"]))
+    images = usual.training_set(name, root, preprocessing["mean"], preprocessing["std"])
+    return usual.training_steps(model, loss_of, optimizer, images, config["data"]["batch_size"], device)
