@@ -14,7 +14,7 @@ zoo: landmark deep-learning papers, one command away
 
   zoo train [key=value …]                   train, test, write a run folder
   zoo evaluate RUN|RELEASE [key=value …]    measure released weights again
-  zoo predict RUN|RELEASE INPUT…            use a model on files of your own
+  zoo predict RUN|RELEASE INPUT…            use a model on input of your own
   zoo list models|data|experiments|pretrained [PATTERN]
                                             what there is
   zoo info NAME                             a model, dataset, experiment or
@@ -32,6 +32,7 @@ Examples:
                                             again it goes on
   zoo train resume=runs/lenet5_digits/…     go on exactly where a run was killed
   zoo predict lenet5-mnist digit.png
+  zoo predict lstm_small-ptb "the company said" --max-tokens 30
   python -c 'import zoo; model = zoo.load_pretrained("lenet5-mnist")'
 
 Flags of `zoo train`:
@@ -116,18 +117,30 @@ def _info(arguments: list[str], become: bool) -> int:
 def _predict(arguments: list[str], become: bool) -> int:
     parser = _Parser(prog="zoo predict", add_help=False)
     parser.add_argument("release", metavar="RUN|RELEASE")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT")
     parser.add_argument("--imports", action="append", default=[], metavar="MODULE")
-    flags = parser.parse_args(arguments)
+    # The release says which further flags there are, so it is looked for first; a flag before it would hide it.
+    known, others = parser.parse_known_args(arguments)
+    if early := [word for word in arguments[: arguments.index(known.release)] if word in others]:
+        raise ZooError(f"zoo predict takes the run or release first, then {early[0]}; `zoo --help` shows examples")
 
     from zoo.training.imports import import_modules
 
-    import_modules(flags.imports)
-    from zoo.pretrained.pipelines import pipeline
+    import_modules(known.imports)
+    from zoo.pretrained.pipelines import answer_options, pipeline
 
-    predict = pipeline(flags.release)
-    for name in flags.inputs:
-        print(f"{name}: {predict(name)}")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT")
+    options = {f"--{name.replace('_', '-')}": kind for name, kind in answer_options(known.release).items()}
+    for option, kind in options.items():
+        parser.add_argument(option, type=kind, default=argparse.SUPPRESS)
+    flags, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        flags_there_are = " ".join([*options, "--imports"])
+        raise ZooError(f"zoo predict has no flag {unknown[0]} for {known.release}: it has {flags_there_are}")
+    settings = vars(flags)
+    del settings["imports"]
+    predict = pipeline(settings.pop("release"))
+    for piece in predict.answer(settings.pop("inputs"), **settings):
+        print(piece, end="", flush=True)
     return 0
 
 

@@ -28,3 +28,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
     close = nearest(name, known)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known) or 'none'}."
     return ZooError(f"unknown {kind} {name!r}: {hint}")
+
+
+def unknown_key(where: str, key: str, known: Iterable[str]) -> ZooError:
+    """Builds the error for a key that does not belong where it stands: the nearest key, or all of them.
+
+    Args:
+        where: What the key was given to: the dotted path of its part of a config, or a constructor's name.
+        key: The key that was given.
+        known: All keys that belong there.
+    """
+    known = list(known)
+    close = nearest(key, known, 1)
+    hint = f"did you mean {where}.{close[0]}?" if close else f"it takes {', '.join(known) or 'none'}."
+    return ZooError(f"unknown key {where}.{key}: {hint}")
