@@ -78,6 +78,10 @@ class Victim:
         return sum(row["row"] == "epoch" for row in rows(self.run)) if self.run.metrics.exists() else 0
 
 
+STEPS = ["trainer.max_epochs=-1", "trainer.max_steps=200", "scheduler=he2015_cifar", "scheduler_interval=step",
+         "scheduler.milestones=[80, 170]", "optimizer.lr=0.001"]  # fmt: skip
+
+
 def in_mid_epoch(victim: Victim) -> bool:
     return victim.epochs() == 1 and rows(victim.run)[-1]["row"] == "step"
 
@@ -192,6 +196,7 @@ def test_disk_full_leaves_the_old_checkpoint(reference: RunFolder):
 VARIANTS = {
     "accumulation": ["trainer.accumulate_grad_batches=4", "trainer.gradient_clip_val=1.0"],
     "validation within the epoch": ["trainer.val_check_interval=0.3"],
+    "a limit of steps": STEPS,
     "early stopping": ["callbacks=early_stopping", "callbacks.early_stopping.patience=0", "trainer.max_epochs=9"],
 }
 
@@ -215,10 +220,10 @@ def test_what_has_a_rhythm_of_its_own_is_exact_too(variant: str, train_here):
 def test_a_run_that_early_stopping_had_ended_trains_no_further(train_here):
     stopped = prepare_run([*WORDS, *VARIANTS["early stopping"], "trainer.enable_progress_bar=false"])
     assert train_here(stopped) == 0
-    before, rows_before = weights(stopped), [row for row in rows(stopped) if row["row"] != "test"]
+    before, rows_before = weights(stopped), rows(stopped)
     stopped.summary.unlink()  # as if it had been killed in its test
     assert train_here(stopped) == 0
-    assert [row for row in rows(stopped) if row["row"] != "test"] == rows_before
+    assert rows(stopped) == rows_before
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(stopped).items())
 
 
@@ -229,3 +234,29 @@ def test_a_config_that_was_changed_by_hand_is_not_gone_on_with(one_line_error, t
     run.summary.unlink()
     run.config.write_text(run.config.read_text().replace("momentum: 0.9", "momentum: 0.8"))
     assert "was trained with another config" in one_line_error("train", f"resume={run.path}", code=1)
+
+
+def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here):
+    whole = prepare_run([*WORDS, *STEPS, "trainer.enable_progress_bar=false"])
+    short = prepare_run([*WORDS, *STEPS, "trainer.max_steps=100", "trainer.enable_progress_bar=false"])
+    assert train_here(whole) == 0
+    assert train_here(short) == 0
+    for run, steps in ((whole, [78, 156, 200]), (short, [78, 100])):
+        ends = [row for row in rows(run) if row["row"] == "epoch"]
+        assert [int(row["step"]) for row in ends] == steps
+        assert all(row[f"{split}/error"] for row in ends for split in ("train", "val"))
+    before = rows(short)
+    short.summary.unlink()  # as if it had been killed in its test
+    assert train_here(short) == 0
+    assert rows(short) == before
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_limit_at_an_epoch_s_end_may_be_raised(train_here):
+    whole = prepare_run([*WORDS, *STEPS, "trainer.enable_progress_bar=false"])
+    short = prepare_run([*WORDS, *STEPS, "trainer.max_steps=156", "trainer.enable_progress_bar=false"])
+    assert train_here(whole) == 0
+    assert train_here(short) == 0
+    short.summary.unlink()
+    assert main(["train", f"resume={short.path}", "trainer.max_steps=200"]) == 0
+    assert_same(short, whole)

@@ -28,6 +28,7 @@ from zoo.training.callbacks.generators import GeneratorStates
 from zoo.training.callbacks.loader_position import LoaderPosition
 from zoo.training.callbacks.progress import TrainingProgress
 from zoo.training.callbacks.recorder import MetricsRecorder
+from zoo.training.callbacks.stopping import Stopping
 from zoo.training.data_module import ZooData
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
@@ -107,6 +108,8 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
     cuda = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}
     accelerator = config["trainer"]["accelerator"]
     arguments = config["trainer"] | {"enable_progress_bar": False, "accelerator": cuda.get(accelerator, accelerator)}
+    if arguments.pop("max_steps", -1) != -1 and arguments.get("max_epochs") is None:  # the steps are `Stopping`'s
+        arguments["max_epochs"] = -1
     try:
         return Trainer(
             **arguments,
@@ -148,8 +151,10 @@ def build_all(
     checkpoints = Checkpoints(
         run.checkpoints, identity, config["checkpoint"]["every_minutes"], config["select"] == "best", interrupts
     )
-    progress = [TrainingProgress(recorder)] if config["trainer"].get("enable_progress_bar", True) else []
-    own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), *progress, recorder, checkpoints]
+    max_steps = config["trainer"].get("max_steps", -1)
+    progress = [TrainingProgress(recorder, max_steps)] if config["trainer"].get("enable_progress_bar", True) else []
+    own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), Stopping(max_steps)]
+    own += [*progress, recorder, checkpoints]
     seed_everything(config["seed"], workers=True, verbose=False)
     trainer = build_trainer(config, [*callbacks, *watching, *own], [], str(run.path))
 

@@ -122,6 +122,19 @@ def _check_claims(config: dict[str, Any]) -> None:
             raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}")
 
 
+def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any]) -> None:
+    for key, default in (("max_epochs", None), ("max_steps", -1)):
+        value = trainer.get(key, default)
+        if value != default and (type(value) is not int or value < 1) and value != -1:
+            raise ZooError(f"trainer.{key}={value} is not possible: expected 1 or more, or -1 for no limit")
+    if trainer.get("min_epochs") and trainer.get("max_steps", -1) != -1:
+        raise ZooError(f"trainer.min_epochs={trainer['min_epochs']} cannot hold back trainer.max_steps="
+                       f"{trainer['max_steps']}: give one of them")  # fmt: skip
+    if scheduler.get("T_max", 1) in (None, -1, 0):
+        raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
+                       "trainer.max_epochs=…, or scheduler.T_max=… with scheduler_interval=step")  # fmt: skip
+
+
 def check(config: dict[str, Any]) -> None:
     """Checks a resolved config as far as that goes without importing torch.
 
@@ -155,8 +168,7 @@ def check(config: dict[str, Any]) -> None:
         for name, node in config[group].items():
             if not isinstance(node, dict) or "_target_" not in node:
                 raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
-    if config["trainer"].get("max_epochs") == 0:
-        raise ZooError("trainer.max_epochs=0 trains nothing: expected 1 or more, or -1 for no limit")
+    _check_limits(config["trainer"], config["scheduler"] or {})
     _check_names(config)
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.errors import ZooError
 from zoo.tasks.task import Task
+from zoo.training.callbacks.stopping import ends_epoch
 from zoo.training.interrupts import Interrupts
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -103,22 +104,15 @@ class Checkpoints(Checkpoint):
         self.select_best = select_best
         self.interrupts = interrupts
         self.best: dict[str, Any] | None = None
-        self._stopped = False
-        self._trainer: Trainer | None = None
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the best score so far, and whether a callback has ended the training."""
-        return {"best": self.best, "stopped": self._trainer is not None and self._trainer.should_stop}
+        """Returns the best score so far."""
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores them."""
+        """Restores it."""
         self.best = state_dict["best"]
-        self._stopped = state_dict["stopped"]
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remembers the trainer, which knows whether training was ended early."""
-        self._trainer = trainer
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what the run is."""
@@ -127,8 +121,6 @@ class Checkpoints(Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals back from Lightning, whose handler would stop before the checkpoint."""
         self.interrupts.install()
-        # Early stopping is in no checkpoint of Lightning's: a run that had ended would train one epoch more.
-        trainer.should_stop = self._stopped
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)
@@ -142,7 +134,7 @@ class Checkpoints(Checkpoint):
         # Gradients that are not yet applied are in no checkpoint, a validation that follows would be skipped by a
         # resumed run, and an epoch's end saves anyway.
         validates = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
-        if accumulating or validates or batch_idx + 1 >= trainer.num_training_batches:
+        if accumulating or validates or ends_epoch(trainer, batch_idx):
             return
         due = time.monotonic() - self._saved_at >= self.every_seconds
         # All ranks must agree, since saving waits for all of them; rank 0's clock decides.

@@ -24,10 +24,12 @@ class TrainingProgress(Checkpoint):
 
     Args:
         recorder: Counts the samples.
+        max_steps: Optimizer steps after which the run ends; -1 is no limit.
     """
 
-    def __init__(self, recorder: MetricsRecorder) -> None:
+    def __init__(self, recorder: MetricsRecorder, max_steps: int) -> None:
         self.recorder = recorder
+        self.max_steps = max_steps
         self.console = Console()
         self._bar: Progress | None = None
         self._rows: dict[str, TaskID] = {}
@@ -75,6 +77,13 @@ class TrainingProgress(Checkpoint):
         self._shown_at = now
         return True
 
+    def _epoch(self, trainer: Trainer) -> str:
+        """Says how far a run is: by epochs, or by steps where those are limited and epochs are not."""
+        epoch = f"epoch {trainer.current_epoch + 1}"
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            return f"{epoch}/{trainer.max_epochs}"
+        return f"{epoch}, step {trainer.global_step:,}/{self.max_steps:,}" if self.max_steps > 0 else epoch
+
     def _metrics(self, trainer: Trainer, task: Task) -> str:
         parts = [f"loss {self._loss:.4g}"]
         if (headline := task.published.get(task.watched_headline)) is not None:
@@ -91,7 +100,7 @@ class TrainingProgress(Checkpoint):
             return
         if (loss := shown_loss(outputs, trainer)) is not None:
             self._loss = loss.item()
-        epoch = _epoch(trainer)
+        epoch = self._epoch(trainer)
         self._show("train", epoch, trainer.num_training_batches, batch_idx + 1, self._metrics(trainer, pl_module))
 
     def on_validation_batch_end(
@@ -117,7 +126,7 @@ class TrainingProgress(Checkpoint):
         self._loss = pl_module.published.get("train/loss", self._loss)
         if not trainer.is_global_zero:
             return
-        line = f"{_epoch(trainer)}  {self._metrics(trainer, pl_module)}"
+        line = f"{self._epoch(trainer)}  {self._metrics(trainer, pl_module)}"
         log.info(line)
         if self._bar is None:
             print(line, flush=True)
@@ -148,11 +157,3 @@ class TrainingProgress(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Takes the bar away, so that the error's line stands alone."""
         self._close()
-
-
-def _epoch(trainer: Trainer) -> str:
-    """Says how far a run is: by epochs, or by steps where those are limited and epochs are not."""
-    epoch = f"epoch {trainer.current_epoch + 1}"
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        return f"{epoch}/{trainer.max_epochs}"
-    return f"{epoch}, step {trainer.global_step:,}/{trainer.max_steps:,}" if trainer.max_steps > 0 else epoch

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.tasks.task import Task
 from zoo.training import loggers
+from zoo.training.callbacks.stopping import ends_epoch
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.run_folder import write_atomically
 
@@ -36,6 +37,7 @@ class MetricsRecorder(Checkpoint):
     def __init__(self, file: MetricsFile, every_steps: int) -> None:
         self.file = file
         self.every_steps = every_steps
+        self.epochs = 0  # that have ended: Lightning's count is one behind in a run that has nothing left to train
         self.samples = 0
         self.training_seconds = 0.0
         self._clock: float | None = None
@@ -45,11 +47,17 @@ class MetricsRecorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns how much has been written and how long training took."""
-        return {"rows": self.file.rows, "samples": self.samples, "training_seconds": self._elapsed()}
+        return {
+            "rows": self.file.rows,
+            "epochs": self.epochs,
+            "samples": self.samples,
+            "training_seconds": self._elapsed(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes back to the checkpoint: rows written after it will be written again."""
         self.file.truncate(state_dict["rows"])
+        self.epochs = state_dict["epochs"]
         self.samples = state_dict["samples"]
         self.training_seconds = state_dict["training_seconds"]
         self._logged_at = (self.samples, self.training_seconds)
@@ -68,9 +76,9 @@ class MetricsRecorder(Checkpoint):
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
         if trainer.is_global_zero:
             step = trainer.global_step
-            self.file.append({"row": row, "epoch": trainer.current_epoch, "step": step, **metrics})
+            self.file.append({"row": row, "epoch": self.epochs, "step": step, **metrics})
             for logger in trainer.loggers:
-                logger.log_metrics({"epoch": trainer.current_epoch, **metrics}, step=step)
+                logger.log_metrics({"epoch": self.epochs, **metrics}, step=step)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -87,7 +95,7 @@ class MetricsRecorder(Checkpoint):
         """Counts samples; writes a row for every n-th optimizer step."""
         assert isinstance(pl_module, Task)
         self.samples += pl_module.count_samples(batch) * trainer.world_size
-        self._within_epoch = batch_idx + 1 < trainer.num_training_batches
+        self._within_epoch = not ends_epoch(trainer, batch_idx)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.global_step % self.every_steps:
             return
@@ -123,11 +131,12 @@ class MetricsRecorder(Checkpoint):
         metrics = self._published(pl_module, *(["train", pl_module.watched] if self._validated else ["train"]))
         self._validated = False
         self._write(trainer, "epoch", {"elapsed_s": round(self.training_seconds, 3), **metrics})
+        self.epochs += 1
 
     def _write_texts(self, trainer: Trainer, texts: dict[str, str]) -> None:
         """Writes `samples/epoch-<n>.txt` beside metrics.csv, which a resumed run writes again the same."""
         for name, text in texts.items():
-            path = self.file.path.parent / "samples" / f"epoch-{trainer.current_epoch + 1:03d}.txt"
+            path = self.file.path.parent / "samples" / f"epoch-{self.epochs + 1:03d}.txt"
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, text.rstrip() + "\n")
             loggers.write_text(trainer.loggers, name, text, trainer.global_step)
