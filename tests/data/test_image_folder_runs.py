@@ -103,7 +103,7 @@ def test_a_signal_to_all_its_processes_leaves_a_checkpoint(folder: Path, referen
 
 
 def test_a_run_is_evaluated_and_predicts(folder: Path, reference: RunFolder, capfd):
-    assert main(["evaluate", str(reference.path), f"data.dir={folder}", "data.workers=1"]) == 0
+    assert main(["evaluate", str(reference.path), "data.workers=1"]) == 0
     table = [line.split() for line in capfd.readouterr().out.splitlines()]
     (_, now, then), = (words for words in table if words[:1] == ["test/error"])  # fmt: skip
     assert now == then

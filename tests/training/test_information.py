@@ -33,6 +33,13 @@ def test_meanings_come_from_the_comments_behind_the_keys():
     assert not any(key.startswith(("experiment.", "model.")) for key in meanings)
 
 
+def test_the_chosen_file_s_own_comment_counts():
+    assert "there is no default" in key_meanings((("data", "imagefolder"),))["data.dir"]
+    assert "there is no default" not in key_meanings((("data", "cifar10"),))["data.dir"]
+    own_text = config_keys(resolve(compose(["model=lstm_char", "data=textfile"]).config))["data.file"][2]
+    assert own_text == key_meanings((("data", "textfile"),))["data.file"]
+
+
 def test_meanings_of_arguments_come_from_the_docstring():
     def build(width: int, depth: int = 1) -> None:
         """Builds.

@@ -162,7 +162,7 @@ def build_all(
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
     model, arguments = build_model(config, dataset)
     if config["init_from"] and not run.started:  # a checkpoint holds what was made of those weights
-        initialise_from(model, config["init_from"])
+        initialise_from(model, config["init_from"], getattr(dataset, "vocabulary", None))
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)
     if config["compile"]:

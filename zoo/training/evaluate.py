@@ -46,7 +46,16 @@ def _undisturbed() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[Path]) -> dict[str, Any]:
+def _folder_of_run(release: Path) -> dict[str, Any]:
+    """Returns `data.dir` of the run that a release stands in: a card does not tell, folders differ by machine."""
+    run = RunFolder(release.parent)
+    folder = run.read_config()["data"].get("dir") if run.config.is_file() else None
+    return {} if folder is None else {"dir": folder}
+
+
+def _config(
+    card: dict[str, Any], folder: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[Path]
+) -> dict[str, Any]:
     """Composes what to evaluate on: the card's data and settings, then what was typed."""
     typed = {override.key_or_group for override in parse_overrides(overrides)}
     for key in typed:
@@ -57,7 +66,7 @@ def _config(card: dict[str, Any], overrides: Sequence[str], config_dirs: Sequenc
     composed = compose(words, config_dirs, root="evaluate").config
     # The training data's own scaling belongs to the weights, whatever they are measured on.
     prepared = card["preprocessing"]
-    kept = _scaling(prepared) if "data" in typed else card["data"]
+    kept = _scaling(prepared) if "data" in typed else folder | card["data"]
     for key, value in kept.items():
         if key in composed.data and f"data.{key}" not in typed:
             OmegaConf.update(composed, f"data.{key}", value)
@@ -94,7 +103,7 @@ def measure(
         ZooError: The release, the data or an override is not what it should be.
     """
     card = read_card(release)
-    config = _config(card, overrides, config_dirs)
+    config = _config(card, _folder_of_run(release), overrides, config_dirs)
     import_modules(config["imports"])
     check_signatures(config)
     seed_everything(card["seed"], workers=True, verbose=False)

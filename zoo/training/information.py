@@ -68,7 +68,8 @@ def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
     entry = registration(config["model"]["name"])
     model = {f"model.{name}": meaning for name, meaning in argument_meanings(entry.constructor).items()}
     names = {"model.name": "the model", "data.name": "the dataset", "task.name": "the learning problem"}
-    meanings = key_meanings() | names | model
+    files = tuple((group, config[group]["name"]) for group in ("task", "model", "data"))
+    meanings = key_meanings(files) | names | model
     types = top_level_types() | known_types(config)
     found: dict[str, tuple[str, str, str]] = {}
 
@@ -129,7 +130,8 @@ def _data(name: str) -> None:
     table.add_row("what", entry.about)
     table.add_row("task", entry.task)
     table.add_row("gives", str(entry.spec) if entry.spec else "known once it is read")
-    table.add_row("download", f"{entry.download_bytes / 1e6:.1f} MB" if entry.download_bytes else "none, embedded")
+    embedded = "none, it is your own" if entry.your_own else "none, embedded"
+    table.add_row("download", f"{entry.download_bytes / 1e6:.1f} MB" if entry.download_bytes else embedded)
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "data") == name)
     table.add_row("code", entry.module.replace(".", "/") + ".py")
     show(table, "")

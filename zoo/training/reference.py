@@ -1,7 +1,11 @@
 """What each config key means, read from the comments behind the keys in the YAML files."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+
+import yaml
 
 from zoo.locations import shipped
 from zoo.training.check import CHOICES
@@ -41,12 +45,26 @@ def top_level_types() -> dict[str, str]:
     }
 
 
+def _with_defaults(file: Path) -> Iterator[Path]:
+    """Yields a config file and those of its own group that it builds on, the nearest first."""
+    if file.is_file():
+        yield file
+        for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
+            if isinstance(entry, str):
+                yield from _with_defaults(file.with_name(f"{entry}.yaml"))
+
+
 @cache
-def key_meanings() -> dict[str, str]:
-    """Returns dotted key -> meaning, for all keys of the shipped configs that carry a comment."""
+def key_meanings(files: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:
+    """Returns dotted key -> meaning, for all keys of the shipped configs that carry a comment.
+
+    Args:
+        files: Group and name of the files whose meanings count where several files comment on the same key.
+    """
     root = shipped("configs")
     found = _meanings_in((root / "train.yaml").read_text(encoding="utf-8"), "")
-    for file in sorted(root.glob("*/*.yaml")):
+    first = [file for group, name in files for file in _with_defaults(root / group / f"{name}.yaml")]
+    for file in dict.fromkeys([*first, *sorted(root.glob("*/*.yaml"))]):
         text = file.read_text(encoding="utf-8")
         prefix = "" if "@package _global_" in text else file.parent.name
         found = _meanings_in(text, prefix) | found
