@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from zoo.errors import ZooError
-from zoo.training.benchmark import usual
+from zoo.training.benchmark import usual, usual_text
 from zoo.training.benchmark.cases import Case, cases, native_bf16
 from zoo.training.benchmark.measure import TITLES, Measured
 from zoo.training.benchmark.report import page_with, report, table, write_page
 from zoo.training.benchmark.run import benchmark
 from zoo.training.benchmark.shares import shares_of_a_step
 from zoo.training.benchmark.unpacked import unpacked_folder
-from zoo.training.benchmark.ways import WARM_UP, bare_steps, built_for, images_per_second, our_speed
+from zoo.training.benchmark.ways import WARM_UP, bare_steps, built_for, our_speed, samples_per_second
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "performance.md"
@@ -54,6 +54,28 @@ def test_the_bare_loop_computes_what_our_trainer_computes(model: str, settings: 
         assert torch.equal(tensor, bare.task.model.state_dict()[name]), name
     trained = dict(bare.task.model.named_parameters())
     assert not any(torch.equal(parameter, beginning[name]) for name, parameter in trained.items())
+
+
+def test_the_bare_loop_reads_on_as_our_trainer_does(tmp_path: Path):
+    words = ("model=lstm_char", "data=python_docs", "data.batch_size=4", "data.unroll=6", "logger=none", "trainer=cpu",
+             "model.dropout=0.0", "optimizer.lr=1.0", "trainer.gradient_clip_val=0.5")  # fmt: skip
+    ours, _ = built_for(words, tmp_path, SMALL.steps)
+    ours.trainer.fit(ours.task, datamodule=ours.data)
+    bare, config = built_for(words, tmp_path, SMALL.steps)
+    assert list(islice(bare_steps(bare, config), WARM_UP + SMALL.steps)) == [24] * (WARM_UP + SMALL.steps)
+    for name, tensor in ours.task.model.state_dict().items():
+        assert torch.equal(tensor, bare.task.model.state_dict()[name]), name
+
+
+def test_the_usual_language_model_learns():
+    torch.manual_seed(0)
+    streams = torch.arange(160).remainder(5).view(4, 40)
+    model = usual_text.WordLanguageModel(5, 8, 2, 0.1)
+    steps = usual_text.training_steps(model, streams, 6, torch.device("cpu"))
+    assert list(islice(steps, 600)) == [24] * 600
+    state = (torch.zeros(2, 4, 8),) * 2
+    scores, _ = model.eval()(streams.t()[:6], state)
+    assert (scores.argmax(1) == streams.t()[1:7].flatten()).float().mean() > 0.9
 
 
 @pytest.mark.realdata
@@ -106,7 +128,7 @@ def test_only_steps_after_the_warm_up_are_timed():
             yield 1
 
     # Slower where the machine is busy; with the warm-up it would be 20.
-    assert 40 < images_per_second(steps(), 10, torch.device("cpu")) <= 200
+    assert 40 < samples_per_second(steps(), 10, torch.device("cpu")) <= 200
     assert len(taken) == WARM_UP + 10
 
 
@@ -183,7 +205,7 @@ def test_the_page_is_written(tmp_path: Path):
 
 def test_the_expectation_against_the_usual_script_stands_where_the_cpu_is_best():
     resnet = {case.name: case.of_usual for case in cases("cpu") if case.name.startswith("resnet20")}
-    assert resnet == {"resnet20": None if native_bf16() else 1.8, "resnet20_bf16": 1.8 if native_bf16() else None}
+    assert resnet == {"resnet20": None if native_bf16() else 1.3, "resnet20_bf16": 1.8 if native_bf16() else None}
 
 
 @pytest.mark.parametrize(

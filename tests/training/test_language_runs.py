@@ -18,9 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import zoo
 from zoo.cli import main
 from zoo.data.text import cut_in_three
-from zoo.data.vocabulary import VOCABULARY
+from zoo.data.vocabulary import VOCABULARY, Vocabulary
+from zoo.pretrained.release import load_release
 from zoo.training.compose import compose, resolve
 from zoo.training.evaluate import measure
+from zoo.training.init_from import initialise_from
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run, training_command
 
@@ -109,6 +111,16 @@ def test_another_text_is_measured_with_the_release_s_own_vocabulary(finished: Ru
     metrics, *_ = measure(finished.release, ["trainer=cpu", f"data.file={other}"])
     held_out = cut_in_three(other.read_text(), 0.1, 0.1).test
     assert metrics["test/perplexity"] == pytest.approx(zoo.pipeline(finished.path).perplexity(held_out), rel=1e-5)
+
+
+def test_words_of_another_vocabulary_are_not_taken_for_these(finished: RunFolder):
+    their_model, card = load_release(finished.release)
+    words = zoo.pipeline(finished.path).vocabulary.tokens
+    theirs = their_model.state_dict()
+    for tokens, new in ((words, []), (words[::-1], ["embedding.weight", "output.weight", "output.bias"])):
+        model = zoo.create_model("lstm_char", **card["arguments"])
+        initialise_from(model, str(finished.path), Vocabulary(tokens, "word"))
+        assert [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, theirs[name])] == new
 
 
 def test_what_a_run_tells(finished: RunFolder):

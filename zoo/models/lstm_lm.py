@@ -82,7 +82,7 @@ class LSTMLanguageModel(nn.Module):
             logits: `(B, T, V)`.
             targets: `(B, T)`.
         """
-        total = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+        total = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
         return total / len(targets)
 
 

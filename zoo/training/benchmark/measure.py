@@ -9,12 +9,12 @@ from rich.progress import track
 
 from zoo.training.benchmark.cases import Case
 from zoo.training.benchmark.shares import gpu_waits
-from zoo.training.benchmark.ways import bare_steps, built_for, images_per_second, our_speed, usual_steps
+from zoo.training.benchmark.ways import bare_steps, built_for, our_speed, samples_per_second, usual_steps
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Images per second of a case, a number a round for each way; on a GPU also its waiting, in percent."""
+    """Samples per second of a case, a number a round for each way; on a GPU also its waiting, in percent."""
 
     case: Case
     speeds: dict[str, list[float]]
@@ -63,9 +63,9 @@ def measure(case: Case, rounds: int, folder: Path) -> Measured:
     bare, usual = bare_steps(built, config), usual_steps(case, folder)
     speeds: dict[str, list[float]] = {"bare": [], "zoo": [], "usual": []}
     for _ in track(range(rounds + 1), case.name, transient=True, console=Console(stderr=True)):
-        speeds["bare"].append(images_per_second(bare, case.steps, device))
+        speeds["bare"].append(samples_per_second(bare, case.steps, device))
         speeds["zoo"].append(our_speed(case, folder))
-        speeds["usual"].append(images_per_second(usual, case.steps, device))
+        speeds["usual"].append(samples_per_second(usual, case.steps, device))
     speeds = {name: values[1:] for name, values in speeds.items()}
     waiting = None
     if device.type == "cuda":

@@ -48,7 +48,7 @@ def report(device: torch.device, rounds: int, measured: Sequence[Measured], shar
     rows = [each.cells() for each in measured]
     parts = [
         f"{_machine(device)}.",
-        f"Training images per second, medians of {rounds} rounds; ratios with their range:",
+        f"Images or tokens per second in training, medians of {rounds} rounds; ratios with their range:",
         table(TITLES[: len(rows[0])], rows),
         "\n".join(
             f"- `{each.case.name}`: `{' '.join((*each.case.words, *each.case.settings))}`, {each.case.steps} steps"

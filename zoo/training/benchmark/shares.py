@@ -36,7 +36,7 @@ def shares_of_a_step(case: Case, folder: Path) -> dict[str, float]:
         "forward, loss and metrics": forward,
         "backward": backward,
         # Lightning computes the gradients in a closure that the optimizer calls.
-        "optimizer": seconds("ImageClassification.optimizer_step") - forward - backward,
+        "optimizer": seconds(".optimizer_step") - forward - backward,
         "our callbacks": math.fsum(
             math.fsum(times[WARM_UP:])
             for name, times in profiler.recorded_durations.items()

@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from zoo.data.text_loader import TextBatch
+from zoo.models.lstm_lm import LSTMLanguageModel
 from zoo.tasks.image_classification import ImageClassification
+from zoo.tasks.language_modeling import LanguageModeling
 from zoo.tasks.task import Task
-from zoo.training.benchmark import usual
+from zoo.training.benchmark import usual, usual_text
 from zoo.training.benchmark.cases import Case
 from zoo.training.benchmark.unpacked import unpacked_folder
 from zoo.training.build import Built, build_all
@@ -49,15 +53,15 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def images_per_second(steps: Iterator[int], how_many: int, device: torch.device) -> float:
-    """Times some steps, each of which yields how many images it took."""
+def samples_per_second(steps: Iterator[int], how_many: int, device: torch.device) -> float:
+    """Times some steps, each of which yields how many samples it took."""
     for _ in islice(steps, WARM_UP):
         pass
     _wait_for(device)
     start = time.perf_counter()
-    images = sum(islice(steps, how_many))
+    samples = sum(islice(steps, how_many))
     _wait_for(device)
-    return images / (time.perf_counter() - start)
+    return samples / (time.perf_counter() - start)
 
 
 class Stopwatch(Callback):
@@ -67,20 +71,20 @@ class Stopwatch(Callback):
     """
 
     def __init__(self) -> None:
-        self.images = 0
+        self.samples = 0
         self.seconds = self.seconds_of_steps = 0.0
         self._start = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Starts after the last step of the warm-up; counts images."""
+        """Starts after the last step of the warm-up; counts samples."""
         assert isinstance(pl_module, Task)
         if batch_idx < WARM_UP:
             _wait_for(pl_module.device)
             self._start = time.perf_counter()
         else:
-            self.images += pl_module.count_samples(batch)
+            self.samples += pl_module.count_samples(batch)
             self.seconds_of_steps = time.perf_counter() - self._start
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,51 +94,87 @@ class Stopwatch(Callback):
 
 
 def our_speed(case: Case, folder: Path) -> float:
-    """Returns the images per second of a fresh run of the shared trainer."""
+    """Returns the samples per second of a fresh run of the shared trainer."""
     watch = Stopwatch()
     built, _ = built_for((*case.words, *case.settings), folder, case.steps, watch)
     built.trainer.fit(built.task, datamodule=built.data)
-    return watch.images / watch.seconds
+    return watch.samples / watch.seconds
 
 
-def _parts(built: Built) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor], Optimizer, torch.device]:
-    task, device = built.task, built.trainer.strategy.root_device
-    assert isinstance(task, ImageClassification)
-    task.to(device)
+def _optimizer(task: Task) -> Optimizer:
     configured = task.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-    return task.model.train(), task.loss, optimizer, device
+    return configured["optimizer"] if isinstance(configured, dict) else configured
+
+
+def _image_loss(task: ImageClassification, order: torch.memory_format) -> Callable[[Any], Tensor]:
+    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        return task.loss(task.model(images.contiguous(memory_format=order)), labels)
+
+    return loss_of
+
+
+def _text_loss(task: LanguageModeling) -> Callable[[Any], Tensor]:
+    state: tuple[Tensor, ...] | None = None
+
+    def loss_of(batch: TextBatch) -> Tensor:
+        nonlocal state
+        logits, after = task.model(batch.tokens, None if batch.begins else state)
+        state = tuple(part.detach() for part in after)
+        assert task.own_loss is not None
+        return task.own_loss(logits, batch.targets)
+
+    return loss_of
 
 
 def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
     """Trains for ever with the same model, loader, optimizer, precision and memory order in a plain loop.
 
     Yields:
-        How many images each step took.
+        How many samples each step took.
     """
-    model, loss_of, optimizer, device = _parts(built)
+    task, device = built.task, built.trainer.strategy.root_device
+    task.to(device).model.train()
+    optimizer = _optimizer(task)
     length = config["trainer"]["limit_train_batches"]  # every pass is as ours: the smaller last batch is not reached
-    order = torch.channels_last if config["channels_last"] else torch.contiguous_format
+    largest_norm = config["trainer"]["gradient_clip_val"]
     mixed = config["trainer"]["precision"] == "bf16-mixed"
+    if isinstance(task, LanguageModeling):
+        loss_of = _text_loss(task)
+    else:
+        assert isinstance(task, ImageClassification)
+        loss_of = _image_loss(task, torch.channels_last if config["channels_last"] else torch.contiguous_format)
     while True:
-        for images, labels in islice(built.data.dataset.train_loader(device=device), length):
+        for batch in islice(built.data.dataset.train_loader(device=device), length):
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                loss = loss_of(model(images.contiguous(memory_format=order)), labels)
+                loss = loss_of(batch)
             loss.backward()
+            if largest_norm is not None:
+                clip_grad_norm_(task.parameters(), largest_norm)
             optimizer.step()
-            yield len(labels)
+            yield task.count_samples(batch)
 
 
 def usual_steps(case: Case, folder: Path) -> Iterator[int]:
     """Trains for ever as the usual script does, with the case's network and optimizer.
 
     Yields:
-        How many images each step took.
+        How many samples each step took.
     """
     built, config = built_for((*case.words, *case.usual_settings), folder)
-    model, loss_of, optimizer, device = _parts(built)
+    task, device = built.task, built.trainer.strategy.root_device
+    if isinstance(task, LanguageModeling):
+        ours = task.model
+        assert isinstance(ours, LSTMLanguageModel)
+        streams = torch.cat([batch.tokens for batch in built.data.dataset.train_loader()], dim=1)
+        theirs = usual_text.WordLanguageModel(
+            ours.embedding.num_embeddings, ours.lstm.hidden_size, ours.lstm.num_layers, ours.dropout.p
+        )
+        return usual_text.training_steps(theirs, streams, config["data"]["unroll"], device)
+    assert isinstance(task, ImageClassification)
     name, preprocessing = config["data"]["name"], built.data.dataset.preprocessing
     root = str(unpacked_folder(name, config["data"]["dir"]))
     images = usual.training_set(name, root, preprocessing["mean"], preprocessing["std"])
-    return usual.training_steps(model, loss_of, optimizer, images, config["data"]["batch_size"], device)
+    model = task.to(device).model
+    return usual.training_steps(model, task.loss, _optimizer(task), images, config["data"]["batch_size"], device)
