@@ -1,12 +1,13 @@
-"""An HTTP server on loopback that misbehaves on demand, small IDX files, small batches of CIFAR, the real CIFAR-10."""
+"""A misbehaving HTTP server on loopback, a small archive, small IDX files and CIFAR batches, the real CIFAR-10."""
 
 import gzip
 import hashlib
 import io
+import random
 import struct
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,9 +17,14 @@ import pytest
 import torch
 from filelock import FileLock
 
-from zoo.data.archives import Archive, Member
-from zoo.data.cifar import CIFAR10_ARCHIVE
+from zoo.data import download
+from zoo.data.archives import Archive, Member, read_members
+from zoo.data.cifar import CIFAR10_ARCHIVE, load_cifar
+from zoo.data.image_loader import Batch
+from zoo.data.in_memory import InMemoryImages
 from zoo.data.sources import SourceFile
+from zoo.data.spec import ImageSpec
+from zoo.errors import ZooError
 
 
 class Server(ThreadingHTTPServer):
@@ -122,8 +128,7 @@ def tiny_files(tmp_path: Path) -> tuple[Path, tuple[SourceFile, ...], dict[str, 
             path.with_name(f"{name}.gz").write_bytes(gzip.compress(content))
         else:
             path.write_bytes(content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        files.append(SourceFile(f"Tiny/raw/{name}", "http://127.0.0.1:9/tiny", len(content), sha256))
+        files.append(SourceFile(f"Tiny/raw/{name}", "http://127.0.0.1:9/tiny", len(content), sha256(content)))
     return folder, tuple(files), values
 
 
@@ -165,14 +170,84 @@ def _python2_pickle() -> Callable[[Any], bytes]:
     return python2_pickle
 
 
-def _tar_gz(files: dict[str, bytes]) -> bytes:
+def tar_bytes(entries: Iterable[tuple[str | tarfile.TarInfo, bytes]], mode: str = "w:gz", **options: Any) -> bytes:
+    """Returns a tar archive with these entries, each with a name or a header of its own."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
+    with tarfile.open(fileobj=buffer, mode=mode, **options) as archive:
+        for name, content in entries:
+            entry = tarfile.TarInfo(name) if isinstance(name, str) else name
+            if entry.isreg():
+                entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Toy:
+    """An archive of three files; `server` serves it at `path`."""
+
+    archive: Archive
+    files: dict[str, bytes]
+    packed: bytes
+    path: str
+
+    tar = staticmethod(tar_bytes)
+
+    def contents(self, directory: object = None) -> dict[str, bytes]:
+        """Reads all members."""
+        held = read_members(self.archive, directory and str(directory))
+        return dict(zip([member.path for member in self.archive.members], held, strict=True))
+
+
+@pytest.fixture
+def toy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """Hands out the archive, which is not in any folder yet."""
+    monkeypatch.setattr(download, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.delenv("ZOO_MIRROR", raising=False)
+    files = {
+        "toy-files/first": random.Random(1).randbytes(150_000),
+        "toy-files/second": b"two" * 40_000,
+        "toy-files/third": b"3",
+    }
+    packed = tar_bytes([("toy-files/readme.html", b"<p>"), *files.items()])
+    members = tuple(Member(path, len(content), sha256(content)) for path, content in files.items())
+    archive = Archive("toy.tar", f"{server.address}/files/", len(packed), hashlib.md5(packed).hexdigest(), members)
+    server.files["/files/toy.tar.gz"] = packed
+    return Toy(archive, files, packed, "/files/toy.tar.gz")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder of the user's."""
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def below() -> Callable[[Path], list[str]]:
+    """Names all files below a folder but locks."""
+
+    def names(path: Path) -> list[str]:
+        found = (file for file in path.rglob("*") if not file.is_dir() and file.suffix != ".lock")
+        return sorted(str(file.relative_to(path)) for file in found)
+
+    return names
+
+
+@pytest.fixture
+def one_line() -> Callable[[pytest.ExceptionInfo[ZooError]], str]:
+    """Returns the text of an error, which has one line."""
+
+    def text_of(error: pytest.ExceptionInfo[ZooError]) -> str:
+        text = str(error.value)
+        assert "\n" not in text
+        return text
+
+    return text_of
 
 
 @dataclass(frozen=True)
@@ -209,8 +284,8 @@ def tiny_cifar(tmp_path: Path) -> TinyCifar:
     }
     contents["batches.meta"] = python2_pickle({"num_vis": 3072, "label_names": TINY_NAMES})
     files = {f"tiny-batches-py/{name}": content for name, content in contents.items()}
-    members = tuple(Member(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in files.items())
-    packed = _tar_gz(files)
+    members = tuple(Member(path, len(content), sha256(content)) for path, content in files.items())
+    packed = tar_bytes(files.items())
     archive = Archive(
         "tiny-python.tar", "http://127.0.0.1:9/tiny", len(packed), hashlib.md5(packed).hexdigest(), members
     )
@@ -218,6 +293,34 @@ def tiny_cifar(tmp_path: Path) -> TinyCifar:
     folder.mkdir()
     (folder / "tiny-python.tar.gz").write_bytes(packed)
     return TinyCifar(folder, archive, files, images[:140], labels[:140], images[140:], labels[140:])
+
+
+@pytest.fixture
+def tiny_dataset(tiny_cifar: TinyCifar) -> Callable[..., InMemoryImages]:
+    """Makes a prepared dataset out of the tiny archive."""
+
+    def make(**settings: Any) -> InMemoryImages:
+        defaults = {"batch_size": 20, "seed": 0, "validation": 0, "mean": None, "std": None, "augment": None}
+        load = lambda: load_cifar(tiny_cifar.archive, str(tiny_cifar.folder), "labels", "label_names", 10)  # noqa: E731
+        spec = ImageSpec(3, 32, 32, 10)
+        dataset = InMemoryImages(
+            load, (tiny_cifar.archive,), spec, (), (0.5,) * 3, (0.25,) * 3, **{**defaults, **settings}
+        )
+        dataset.prepare()
+        return dataset
+
+    return make
+
+
+@pytest.fixture
+def all_of() -> Callable[[Iterable[Batch]], Batch]:
+    """Puts all batches of a loader together."""
+
+    def together(loader: Iterable[Batch]) -> Batch:
+        images, labels = zip(*loader, strict=True)
+        return torch.cat(images), torch.cat(labels)
+
+    return together
 
 
 @pytest.fixture

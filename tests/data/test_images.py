@@ -30,12 +30,7 @@ def tiny(tiny_files):
     return make
 
 
-def all_of(loader):
-    images, labels = zip(*loader, strict=True)
-    return torch.cat(images), torch.cat(labels)
-
-
-def test_idx_files_become_batches(tiny, tiny_files):
+def test_idx_files_become_batches(tiny, tiny_files, all_of):
     dataset, (_, files, values) = tiny(), tiny_files
     assert dataset.prepare() == ImageSpec(1, 28, 28, 10)
     images, labels = all_of(dataset.test_loader())
@@ -47,7 +42,7 @@ def test_idx_files_become_batches(tiny, tiny_files):
     assert dataset.validation_loader() is None
 
 
-def test_training_batches_hold_every_image_once(tiny, tiny_files):
+def test_training_batches_hold_every_image_once(tiny, tiny_files, all_of):
     dataset = tiny(batch_size=7)
     dataset.prepare()
     images, labels = all_of(dataset.train_loader())
@@ -57,7 +52,7 @@ def test_training_batches_hold_every_image_once(tiny, tiny_files):
     assert torch.equal(labels, tiny_files[2]["train-labels"].long()[found])
 
 
-def test_validation_split_is_fixed_disjoint_and_stratified(tiny):
+def test_validation_split_is_fixed_disjoint_and_stratified(tiny, all_of):
     def held(**settings):
         dataset = tiny(validation=20, **settings)
         dataset.prepare()
@@ -71,7 +66,7 @@ def test_validation_split_is_fixed_disjoint_and_stratified(tiny):
     assert torch.cdist(kept.flatten(1), images.flatten(1)).min() > 0
 
 
-def test_augmentation_is_for_training_only(tiny):
+def test_augmentation_is_for_training_only(tiny, all_of):
     plain, changed = tiny(validation=20), tiny(validation=20, augment={"flip": True, "affine": {"degrees": 30}})
     plain.prepare()
     changed.prepare()
@@ -80,7 +75,7 @@ def test_augmentation_is_for_training_only(tiny):
     assert not torch.equal(all_of(plain.train_loader())[0], all_of(changed.train_loader())[0])
 
 
-def test_affine_leaves_the_background_at_the_background_value(tiny, tiny_files):
+def test_affine_leaves_the_background_at_the_background_value(tiny, tiny_files, all_of):
     settings = {"translate": [0.4, 0.4], "degrees": 40, "scale": [0.3, 0.5]}
     dataset = tiny(mean=[0.0784314], std=[0.784314], augment={"affine": settings})
     dataset.prepare()
@@ -90,7 +85,7 @@ def test_affine_leaves_the_background_at_the_background_value(tiny, tiny_files):
     assert (images - -0.1).abs().lt(1e-6).float().mean() > 0.5
 
 
-def test_own_statistics_can_be_replaced(tiny):
+def test_own_statistics_can_be_replaced(tiny, all_of):
     dataset = tiny(mean=[0.0784314], std=[0.784314])
     dataset.prepare()
     images, _ = all_of(dataset.test_loader())
@@ -134,7 +129,7 @@ def test_batch_size_must_be_a_multiple_of_the_processes(tiny):
         dataset.train_loader(rank=0, world=3)
 
 
-def test_digits_are_embedded_and_split_for_good():
+def test_digits_are_embedded_and_split_for_good(all_of):
     dataset = create_dataset("digits", dir="/nowhere/at/all", batch_size=100)
     assert dataset.prepare() == DATASETS["digits"].spec
     assert dataset.checksums == {}
@@ -220,7 +215,7 @@ def test_damaged_file_is_named(name, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_batches_live_on_the_device(tiny):
+def test_batches_live_on_the_device(tiny, all_of):
     dataset = tiny(augment={"affine": {"degrees": 20}, "crop_padding": 4, "flip": True})
     dataset.prepare()
     on_cpu = all_of(dataset.train_loader())

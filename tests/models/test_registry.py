@@ -110,6 +110,18 @@ class TestRegistering:
         assert list_models("own_*") == ["own_net"]
         assert create_model("own_net", width=5).in_features == 5
 
+    def test_sections_stand_behind_the_docstring(self):
+        def described(width: int = 2) -> nn.Module:
+            """A layer."""
+            return nn.Linear(width, 1)
+
+        sections = """
+            Args:
+                width: Of the layer.
+        """
+        register_model(task="image_classification", paper="mine", sections=sections)(described)
+        assert described.__doc__ == "A layer.\n\nArgs:\n    width: Of the layer."
+
     def test_keyword_catch_alls_are_refused(self):
         def greedy(**anything: int) -> nn.Module:
             return nn.Linear(1, 1)

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,23 +15,12 @@ from torchvision import models as theirs
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
 from zoo.models.registry import arguments_for, create_model
-from zoo.models.resnet import BasicBlock, Bottleneck, PaddedIdentity, Place, PreactivationBlock
+from zoo.models.resnet import BasicBlock, Bottleneck, PaddedIdentity, Place
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def unlike_new(net: nn.Module) -> nn.Module:
-    """Gives every normalisation gains, shifts and statistics of its own, so that none goes unnoticed."""
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
-            nn.init.uniform_(layer.running_mean, -0.2, 0.2)
-            nn.init.uniform_(layer.running_var, 0.5, 1.5)
-    return net
 
 
 def in_order(net: nn.Module, source: nn.Module) -> nn.Module:
@@ -72,7 +60,7 @@ DEEP = ("resnet101_v1_5", "resnet152_v1_5")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP)) for name in TWINS])
-def test_equals_torchvision_s(name: str):
+def test_equals_torchvision_s(name: str, unlike_new):
     reference = unlike_new(TWINS[name](num_classes=7))
     ours = in_order(create_model(name, num_classes=7), reference)
     images = torch.randn(4, 3, 64, 64)
@@ -89,7 +77,7 @@ def test_tensors_have_torchvision_s_order_and_shapes(name: str):
     assert [key.rpartition(".")[2] for key in ours] == [key.rpartition(".")[2] for key in reference]
 
 
-def test_the_paper_s_bottleneck_is_torchvision_s_with_the_stride_in_the_first_convolution():
+def test_the_paper_s_bottleneck_is_torchvision_s_with_the_stride_in_the_first_convolution(unlike_new):
     reference = unlike_new(theirs.resnet50(num_classes=7))
     ours = in_order(create_model("resnet50", num_classes=7), reference)
     images = torch.randn(2, 3, 64, 64)
@@ -173,25 +161,8 @@ def test_the_maps_of_table_1(name: str):
     assert x.shape[1] == (512 if name == "resnet34" else 2048)
 
 
-def normalised(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Batch normalisation in training (Ioffe, Szegedy 2015, Algorithm 1)."""
-    mean = x.mean((0, 2, 3), keepdim=True)
-    variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
-    return (x - mean) / (variance + 1e-5).sqrt() * gain.view(-1, 1, 1) + shift.view(-1, 1, 1)
-
-
-def tensors(block: nn.Module) -> Iterator[Tensor]:
-    """Yields the parameters in float64, in order: a convolution's kernels, then a normalisation's gain and shift."""
-    unlike_new(block.double())
-    yield from block.parameters()
-
-
-def rectified(x: Tensor) -> Tensor:
-    return x * (x > 0)
-
-
 @pytest.mark.parametrize("place", [Place(6, 6), Place(4, 8, stride=2)], ids=str)
-def test_a_basic_block_is_equation_2(place: Place):
+def test_a_basic_block_is_equation_2(place: Place, tensors, normalised, rectified):
     block = BasicBlock(place, "B")
     w1, g1, b1, w2, g2, b2, *projection = tensors(block)
     x = torch.randn(3, place.in_channels, 8, 8, dtype=torch.float64)
@@ -208,7 +179,7 @@ def test_a_basic_block_is_equation_2(place: Place):
 
 @pytest.mark.parametrize("strided", [1, 2])
 @pytest.mark.parametrize("place", [Place(12, 3), Place(4, 3), Place(4, 3, stride=2)], ids=str)
-def test_a_bottleneck_is_figure_5(place: Place, strided: int):
+def test_a_bottleneck_is_figure_5(place: Place, strided: int, tensors, normalised, rectified):
     block = Bottleneck(place, "B", strided)
     w1, g1, b1, w2, g2, b2, w3, g3, b3, *projection = tensors(block)
     x = torch.randn(3, place.in_channels, 8, 8, dtype=torch.float64)
@@ -223,67 +194,6 @@ def test_a_bottleneck_is_figure_5(place: Place, strided: int):
         ws, gs, bs = projection
         expected = rectified(residual + normalised(F.conv2d(x, ws, stride=place.stride), gs, bs))
     torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("place", [Place(6, 6), Place(4, 8, stride=2), Place(6, 6, first=True)], ids=str)
-def test_a_preactivation_block_is_equation_9(place: Place):
-    block = PreactivationBlock(place, bottleneck=False)
-    given = tensors(block)
-    x = torch.randn(3, place.in_channels, 8, 8, dtype=torch.float64)
-    original = x.clone()
-    inner = x if place.first else rectified(normalised(x, next(given), next(given)))
-    inner = F.conv2d(inner, next(given), stride=place.stride, padding=1)
-    inner = F.conv2d(rectified(normalised(inner, next(given), next(given))), next(given), padding=1)
-    kept = original[:, :, :: place.stride, :: place.stride]
-    zeros = torch.zeros(3, place.width - place.in_channels, *kept.shape[2:], dtype=torch.float64)
-    torch.testing.assert_close(block(x), torch.cat([kept, zeros], 1) + inner, rtol=0, atol=1e-12)
-    assert next(given, None) is None
-    assert torch.equal(x, original)
-
-
-@pytest.mark.parametrize(
-    "place", [Place(12, 3), Place(6, 3, stride=2), Place(3, 3, first=True), Place(12, 3, first=True)], ids=str
-)
-def test_a_preactivation_bottleneck_is_equation_9(place: Place):
-    block = PreactivationBlock(place, bottleneck=True)
-    given = tensors(block)
-    x = torch.randn(3, place.in_channels, 8, 8, dtype=torch.float64)
-    original = x.clone()
-    activated = x if place.first else rectified(normalised(x, next(given), next(given)))
-    inner = F.conv2d(activated, next(given), stride=place.stride)
-    inner = F.conv2d(rectified(normalised(inner, next(given), next(given))), next(given), padding=1)
-    inner = F.conv2d(rectified(normalised(inner, next(given), next(given))), next(given))
-    # Appendix: projections are "also with pre-activation"; identities lead around it.
-    shortcut = original if place.in_channels == 12 else F.conv2d(activated, next(given), stride=place.stride)
-    torch.testing.assert_close(block(x), shortcut + inner, rtol=0, atol=1e-12)
-    assert next(given, None) is None
-    assert torch.equal(x, original)
-
-
-def test_a_whole_network_of_v2_normalises_and_activates_in_the_order_of_the_appendix():
-    net = unlike_new(create_model("resnet50_v2", num_classes=5)).double().eval()
-    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    given = iter([tensor for key, tensor in net.state_dict().items() if not key.endswith("num_batches_tracked")])
-
-    def convolved(x: Tensor, stride: int = 1) -> Tensor:
-        kernels = next(given)
-        return F.conv2d(x, kernels, stride=stride, padding=kernels.shape[2] // 2)
-
-    def activated(x: Tensor) -> Tensor:
-        gain, shift, mean, variance = (next(given).view(-1, 1, 1) for _ in range(4))
-        return rectified((x - mean) / (variance + 1e-5).sqrt() * gain + shift)
-
-    x = F.max_pool2d(activated(convolved(images, stride=2)), 3, stride=2, padding=1)
-    for stage, count in enumerate((3, 4, 6, 3)):
-        for number in range(count):
-            inner = x if stage == number == 0 else activated(x)
-            stride = 2 if stage and not number else 1
-            before_projection = inner
-            inner = convolved(activated(convolved(activated(convolved(inner, stride)))))
-            x = inner + (x if number else convolved(before_projection, stride))
-    x = activated(x).mean((2, 3))
-    torch.testing.assert_close(net(images), x @ next(given).T + next(given), rtol=1e-10, atol=1e-10)
-    assert next(given, None) is None
 
 
 @settings(deadline=None, max_examples=30)
@@ -329,7 +239,7 @@ def test_the_initialisation_is_that_of_the_authors_code(name: str):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50_v2"])
-def test_channels_last_and_another_size_change_nothing_but_the_layout(name: str):
+def test_channels_last_and_another_size_change_nothing_but_the_layout(name: str, unlike_new):
     net = unlike_new(create_model(name, num_classes=3, in_channels=1)).eval()
     images = torch.randn(2, 1, 70, 45)
     other = copy.deepcopy(net).to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zoo.data.augmentation import Augmentation, normalise, unit_pixels
+from zoo.data.augmentation import Augmentation, unit_pixels
 from zoo.data.colour import ColourAxes
 from zoo.data.decoding_workers import Chunk, Decoders, Request
 from zoo.data.image_loader import Batch, ImageStore, TrainingImageLoader, seeded_generator
@@ -174,36 +174,24 @@ class DecodingTrainingLoader(_ClosedByLightning, TrainingImageLoader):
     def _order(self, epoch: int) -> Tensor:
         return self._plan.order(epoch)
 
-    def _decoded(self, epoch: int, number: int, count: int) -> tuple[Tensor, Tensor]:
-        """Returns this rank's `count` images of a batch and their labels, as bytes on the device."""
+    def _read(self, chosen: Tensor, epoch: int, number: int) -> Batch:
+        """Returns this rank's images of a batch, which its decoders know by their places; `chosen` only counts them."""
         if self._coming is None or self._comes != (epoch, number) or not self._decoders.running:
             self._coming = self._decoders.decode(self._plan.requests(epoch, number))
         self._comes = None  # until the batch is whole: an error or Ctrl-C may come between
         chunks = []
         with self._decoders.closed_by_errors():
-            for _ in range(0, count, _CHUNK):
+            for _ in range(0, len(chosen), _CHUNK):
                 chunks.append(next(self._coming))
                 self._broken.note(chunks[-1].broken)
-            if sum(len(chunk.labels) for chunk in chunks) < count:
+            if sum(len(chunk.labels) for chunk in chunks) < len(chosen):
                 last = [path for chunk in chunks for path in chunk.broken][-1]
                 raise ZooError(f"no image of {last}'s class can be decoded: remove the class, or repair its images")
         self._comes = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
         if number + 1 == len(self):
             self._broken.count()
-        return _together(chunks, self._store.images.device)
-
-    def _make(self, order: Tensor, epoch: int, number: int) -> Batch:
-        whole = self._plan.global_batch(number)
-        pixels, labels = self._decoded(epoch, number, len(whole[self._rank :: self._world]))
-        images = unit_pixels(pixels)
-        if not self._augmentation:
-            return normalise(images, self._store.mean, self._store.std), labels
-        # Drawn for the whole global batch: however many processes share it, each image is changed alike.
-        generator = seeded_generator("augmentation", self._seed, epoch, number)
-        draws = self._augmentation.draw(len(whole), images.shape[2], images.shape[3], generator)
-        draws = draws.share(self._rank, self._world)
-        images = self._augmentation.apply(images, draws, self._axes)
-        return self._augmentation.cover(normalise(images, self._store.mean, self._store.std), draws), labels
+        pixels, labels = _together(chunks, self._store.images.device)
+        return unit_pixels(pixels), labels
 
 
 class DecodingEvaluationLoader(_ClosedByLightning):
@@ -256,6 +244,6 @@ class DecodingEvaluationLoader(_ClosedByLightning):
                     self._broken.note(chunk.broken)
             if chunks := [chunk for chunk in chunks if chunk.labels]:
                 pixels, labels = _together(chunks, self._store.images.device)
-                images = normalise(unit_pixels(pixels), self._store.mean, self._store.std)
+                images = self._store.normalise(unit_pixels(pixels))
                 yield (ten_views(images, self._size, self._size) if self._views == 10 else images), labels
         self._broken.count()

@@ -54,9 +54,9 @@ class ImageStore:
         pixels = unit_pixels(self.images.index_select(0, indices))
         return pixels if self.mean_image is None else pixels.sub_(self.mean_image)
 
-    def batch(self, pixels: Tensor, indices: Tensor) -> Batch:
-        """Normalises pixels in place and puts the labels at `indices` beside them."""
-        return normalise(pixels, self.mean, self.std), self.labels.index_select(0, indices)
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Normalises pixels in place."""
+        return normalise(pixels, self.mean, self.std)
 
 
 class TrainingImageLoader:
@@ -133,16 +133,22 @@ class TrainingImageLoader:
 
     def _make(self, order: Tensor, epoch: int, number: int) -> Batch:
         whole = order[number * self.batch_size : (number + 1) * self.batch_size]
-        chosen = whole[self._rank :: self._world]
-        pixels = self._store.pixels(chosen)
+        pixels, labels = self._read(whole[self._rank :: self._world], epoch, number)
         if not self._augmentation:
-            return self._store.batch(pixels, chosen)
+            return self._store.normalise(pixels), labels
         # Drawn for the whole global batch: however many processes share it, each image is changed alike.
         generator = seeded_generator("augmentation", self._seed, epoch, number)
         draws = self._augmentation.draw(len(whole), pixels.shape[2], pixels.shape[3], generator)
         draws = draws.share(self._rank, self._world)
-        images, labels = self._store.batch(self._augmentation.apply(pixels, draws, self._axes), chosen)
+        images = self._store.normalise(self._augmentation.apply(pixels, draws, self._axes))
         return self._augmentation.cover(images, draws), labels
+
+    def _read(self, chosen: Tensor, epoch: int, number: int) -> Batch:
+        """Returns this rank's images of a batch, `chosen` from the store, as pixels before augmentation; their labels.
+
+        A loader without a store of images finds them by epoch and number instead.
+        """
+        return self._store.pixels(chosen), self._store.labels.index_select(0, chosen)
 
     def state_dict(self) -> dict[str, int]:
         """Returns the position of the next batch."""
@@ -200,8 +206,8 @@ class EvaluationImageLoader:
         """Yields `(images (B, C, H, W) or (B, views, C, H, W) float32, labels (B,) int64)`."""
         for start in range(0, len(self._indices), self.batch_size):
             chosen = self._indices[start : start + self.batch_size]
-            images, labels = self._store.batch(self._store.pixels(chosen), chosen)
+            images = self._store.normalise(self._store.pixels(chosen))
             if self._crop is not None:
                 cut = ten_views if self._views == 10 else centre_crop
                 images = cut(images, self._crop, self._crop).contiguous()
-            yield images, labels
+            yield images, self._store.labels.index_select(0, chosen)

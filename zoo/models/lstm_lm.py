@@ -15,6 +15,9 @@ Not in the paper: `tie_weights` (Press and Wolf 2017, arXiv:1608.05859; Inan et 
 `lstm_char`, the same network for characters.
 """
 
+from functools import partial
+
+import torch
 from torch import Tensor, nn
 
 from zoo.models.registry import register_model
@@ -82,68 +85,57 @@ class LSTMLanguageModel(nn.Module):
             logits: `(B, T, V)`.
             targets: `(B, T)`.
         """
-        total = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+        # A sum over hundreds of tokens is too large for the few digits of bfloat16.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        total = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
         return total / len(targets)
 
 
-_FROM_SPEC = {"vocabulary_size": "vocabulary_size"}
+ARGUMENTS = """
+    Args:
+        vocabulary_size: How many different tokens there are.
+        dropout: Probability on each connection that is not recurrent.
+        initial_range: All parameters are drawn uniformly from ± this.
+        tie_weights: Whether the last layer multiplies by the embedding's matrix.
+
+    Raises:
+        ValueError: A size below 1, or a probability outside [0, 1).
+"""
+
+_register = partial(
+    register_model,
+    task="language_modeling",
+    paper="zaremba2014",
+    from_spec={"vocabulary_size": "vocabulary_size"},
+)
+_variant = _register(sections=ARGUMENTS)
 
 
-@register_model(task="language_modeling", paper="zaremba2014", from_spec=_FROM_SPEC)
+@_variant
 def lstm_small(
     vocabulary_size: int = 10_000, dropout: float = 0.0, initial_range: float = 0.1, tie_weights: bool = False
 ) -> LSTMLanguageModel:
-    """The non-regularised LSTM: 2 layers of 200 units.
-
-    Args:
-        vocabulary_size: How many different tokens there are.
-        dropout: Probability on each connection that is not recurrent.
-        initial_range: All parameters are drawn uniformly from ± this.
-        tie_weights: Whether the last layer multiplies by the embedding's matrix.
-
-    Raises:
-        ValueError: A size below 1, or a probability outside [0, 1).
-    """
+    """The non-regularised LSTM: 2 layers of 200 units."""
     return LSTMLanguageModel(vocabulary_size, 200, 2, dropout, initial_range, tie_weights)
 
 
-@register_model(task="language_modeling", paper="zaremba2014", from_spec=_FROM_SPEC)
+@_variant
 def lstm_medium(
     vocabulary_size: int = 10_000, dropout: float = 0.5, initial_range: float = 0.05, tie_weights: bool = False
 ) -> LSTMLanguageModel:
-    """The medium regularised LSTM: 2 layers of 650 units, half of the other connections dropped.
-
-    Args:
-        vocabulary_size: How many different tokens there are.
-        dropout: Probability on each connection that is not recurrent.
-        initial_range: All parameters are drawn uniformly from ± this.
-        tie_weights: Whether the last layer multiplies by the embedding's matrix.
-
-    Raises:
-        ValueError: A size below 1, or a probability outside [0, 1).
-    """
+    """The medium regularised LSTM: 2 layers of 650 units, half of the other connections dropped."""
     return LSTMLanguageModel(vocabulary_size, 650, 2, dropout, initial_range, tie_weights)
 
 
-@register_model(task="language_modeling", paper="zaremba2014", from_spec=_FROM_SPEC)
+@_variant
 def lstm_large(
     vocabulary_size: int = 10_000, dropout: float = 0.65, initial_range: float = 0.04, tie_weights: bool = False
 ) -> LSTMLanguageModel:
-    """The large regularised LSTM: 2 layers of 1500 units, 65 % of the other connections dropped.
-
-    Args:
-        vocabulary_size: How many different tokens there are.
-        dropout: Probability on each connection that is not recurrent.
-        initial_range: All parameters are drawn uniformly from ± this.
-        tie_weights: Whether the last layer multiplies by the embedding's matrix.
-
-    Raises:
-        ValueError: A size below 1, or a probability outside [0, 1).
-    """
+    """The large regularised LSTM: 2 layers of 1500 units, 65 % of the other connections dropped."""
     return LSTMLanguageModel(vocabulary_size, 1500, 2, dropout, initial_range, tie_weights)
 
 
-@register_model(task="language_modeling", paper="zaremba2014", from_spec=_FROM_SPEC)
+@_register()
 def lstm_char(
     vocabulary_size: int = 65,
     width: int = 256,

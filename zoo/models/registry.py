@@ -46,7 +46,12 @@ _REGISTERED: dict[str, Registration] = {}
 
 
 def register_model(
-    *, task: str, paper: str, from_spec: dict[str, str] | None = None, fits: FitCheck | None = None
+    *,
+    task: str,
+    paper: str,
+    from_spec: dict[str, str] | None = None,
+    fits: FitCheck | None = None,
+    sections: str = "",
 ) -> Callable[[Constructor], Constructor]:
     """Registers the decorated constructor under its own name.
 
@@ -55,6 +60,7 @@ def register_model(
         paper: A key of `zoo.models.papers.PAPERS`, or a citation for a model of your own.
         from_spec: Constructor keyword -> field of the dataset's spec, e.g. `{"num_classes": "classes"}`.
         fits: Returns None for a spec that the model can take, otherwise what it expected instead.
+        sections: Put behind the constructor's docstring: `Args:`, where they mean the same for all of a paper's models.
 
     Raises:
         ValueError: The name is taken, the task is unknown, or the constructor takes `**kwargs`.
@@ -71,6 +77,8 @@ def register_model(
             raise ValueError(f"model {name!r} takes **kwargs: misspelt arguments would pass unseen")
         if missing := set(registration.from_spec) - set(registration.parameters):
             raise ValueError(f"model {name!r}: from_spec names {sorted(missing)}, which its constructor does not take")
+        if sections:
+            constructor.__doc__ = f"{inspect.getdoc(constructor) or ''}\n\n{inspect.cleandoc(sections)}"
         _REGISTERED[name] = registration
         return constructor
 

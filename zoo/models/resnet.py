@@ -1,22 +1,21 @@
 """Residual networks for photographs, and the blocks that the ones for small images share.
 
-v1: He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385. The blocks are
-equations 1 and 2 and Figure 5, the networks Section 3.3 and Table 1, training and testing Section 3.4.
-v2: He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks. ECCV 2016, arXiv:1603.05027. The blocks are
-equation 9 and Figure 4(e), their special cases and the training the appendix.
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385. The blocks are equations
+1 and 2 and Figure 5, the networks Section 3.3 and Table 1, training and testing Section 3.4.
 
 Claim, tested by the experiment named after it:
     22.85 % top-1 and 6.71 % top-5 error of ResNet-50 on the validation images of ILSVRC 2012, ten views (Table 3):
     resnet50_imagenet
 
-Parameters, of which the papers print none: `resnet18` 11,689,512; `resnet34` 21,797,672; `resnet50` 25,557,032;
+Parameters, of which the paper prints none: `resnet18` 11,689,512; `resnet34` 21,797,672; `resnet50` 25,557,032;
 `resnet101` 44,549,160; `resnet152` 60,192,808. The networks with `_v1_5` have as many.
 
 Names: `resnet50`, `resnet101` and `resnet152` have the stride of a block that halves its maps in the first 1x1
 convolution, as the authors' released models do. With `_v1_5` it is in the 3x3 convolution, as in torchvision, whose
-weights fit these, `resnet18` and `resnet34`. With `_v2`, normalisation and ReLU stand before each convolution.
+weights fit these, `resnet18` and `resnet34`. With `_v2`, normalisation and ReLU stand before each convolution:
+`zoo/models/resnet_v2.py`.
 
-Deviations of v1:
+Deviations:
     1. Shortcuts are of option B, as in the released models: projections where the shape changes, identities elsewhere.
        ResNet-18 and 34 are of option A in Table 2; Table 3 has ResNet-34 with each option: `shortcut` chooses.
     2. Section 3.4 initialises as He et al. 2015 (arXiv:1502.01852), where n of the deviation sqrt(2/n) may be the
@@ -26,10 +25,6 @@ Deviations of v1:
        running averages. The authors shared a batch among several devices, and averaged the statistics anew for the
        models that they released.
     4. The dense test at several scales (Table 4) is left out.
-Deviations of v2:
-    5. The paper does not say where its networks for ImageNet have the stride: here it is in the first 1x1 convolution,
-       as in v1 and in the authors' code for CIFAR; the Torch code of its best ResNet-200 has it in the 3x3 convolution.
-    6. `resnet50_v2` and `resnet101_v2` are not in the paper, which has 152 and 200 layers.
 """
 
 from collections.abc import Callable
@@ -40,18 +35,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.spec import ImageSpec
-from zoo.models.registry import register_model
+from zoo.models.registry import Constructor, register_model
 
 SMALLEST = 32  # pixels; five halvings leave 1
 
-# Table 1: the blocks of each stage by the depth of the network; the last one is of He et al. 2016.
+# Table 1: the blocks of each stage by the depth of the network.
 BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
-    200: (3, 24, 36, 3),
 }
 
 Shortcut = Literal["A", "B", "C"]
@@ -100,12 +94,13 @@ class PaddedIdentity(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
-def _changes(place: Place, out_channels: int) -> bool:
+def changes_shape(place: Place, out_channels: int) -> bool:
+    """Tells whether a block's output has other channels or another size than its input."""
     return place.stride != 1 or place.in_channels != out_channels
 
 
 def shortcut_of(option: Shortcut, place: Place, out_channels: int) -> nn.Module:
-    """Builds the shortcut of a block of v1 (Section 3.3; the options in Section 4.1).
+    """Builds a shortcut (Section 3.3; the options in Section 4.1).
 
     Args:
         option: `"A"` has no parameters, `"B"` projects where the shape changes, `"C"` projects always.
@@ -117,7 +112,7 @@ def shortcut_of(option: Shortcut, place: Place, out_channels: int) -> nn.Module:
     """
     if option not in get_args(Shortcut):
         raise ValueError(f"shortcut is one of {', '.join(get_args(Shortcut))}, not {option!r}")
-    changes = _changes(place, out_channels)
+    changes = changes_shape(place, out_channels)
     if option == "C" or (option == "B" and changes):
         projection = convolution(place.in_channels, out_channels, 1, place.stride)
         return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
@@ -176,42 +171,6 @@ class Bottleneck(nn.Module):
         out = self.norm3(self.conv3(out))
         out += self.shortcut(x)
         return relu(out)
-
-
-class PreactivationBlock(nn.Module):
-    """Convolutions with normalisation and ReLU before each (v2, Figure 4(e)): x + F(ReLU(norm(x))), equation 9.
-
-    Where the shape changes, a bottleneck projects what is already activated, by a convolution alone; two 3x3
-    convolutions are passed by option A from x itself. The network's first block gets x activated (v2, appendix).
-
-    Args:
-        place: Its channels and stride; the stride is in the first convolution.
-        bottleneck: Convolutions of 1x1, 3x3 and 1x1 instead of two of 3x3.
-    """
-
-    def __init__(self, place: Place, bottleneck: bool) -> None:
-        super().__init__()
-        width, out_channels = place.width, 4 * place.width if bottleneck else place.width
-        self.norm1 = None if place.first else nn.BatchNorm2d(place.in_channels)
-        self.conv1 = convolution(place.in_channels, width, 1 if bottleneck else 3, place.stride)
-        self.norm2 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3)
-        self.norm3 = nn.BatchNorm2d(width) if bottleneck else None
-        self.conv3 = convolution(width, out_channels, 1) if bottleneck else None
-        self.projects = bottleneck and _changes(place, out_channels)
-        if self.projects:
-            self.shortcut: nn.Module = convolution(place.in_channels, out_channels, 1, place.stride)
-        else:
-            self.shortcut = shortcut_of("A", place, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H/stride, W/stride)`."""
-        activated = x if self.norm1 is None else relu(self.norm1(x))
-        out = self.conv2(relu(self.norm2(self.conv1(activated))))
-        if self.norm3 is not None and self.conv3 is not None:
-            out = self.conv3(relu(self.norm3(out)))
-        out += self.shortcut(activated if self.projects else x)
-        return out
 
 
 class ResNet(nn.Module):
@@ -281,46 +240,28 @@ def _v1(depth: int, block: Callable[[Place], nn.Module], num_classes: int, in_ch
     return ResNet(stem, block, BLOCKS[depth], num_classes, expansion=1 if depth < 50 else 4, pool=True)
 
 
-def _v2(depth: int, num_classes: int, in_channels: int) -> ResNet:
-    stem, block = convolution(in_channels, 64, 7, stride=2), partial(PreactivationBlock, bottleneck=True)
-    return ResNet(stem, block, BLOCKS[depth], num_classes, expansion=4, pool=True, preactivated=True)
-
-
 ARGUMENTS = """
-
     Args:
         num_classes: How many classes are told apart.
-        in_channels: 1 for grey images, 3 for colour.{}
-    """
-SHORTCUT = """
-        shortcut: Option A of Section 4.1 has no parameters, B projects where the shape changes, C projects always."""
+        in_channels: 1 for grey images, 3 for colour.
+"""
+ARGUMENTS_WITH_SHORTCUT = f"""{ARGUMENTS}\
+        shortcut: Option A of Section 4.1 has no parameters, B projects where the shape changes, C projects always.
+"""
 
-Constructor = Callable[..., ResNet]
 
-
-def register_resnet(paper: str, smallest: int, more: str = "") -> Callable[[Constructor], Constructor]:
-    """Registers a network, and describes the arguments that all of them have.
-
-    Args:
-        paper: A key of `zoo.models.papers.PAPERS`.
-        smallest: Pixels that the shorter side of its images must have.
-        more: Describes what arguments it has besides.
-    """
+def register_resnet(paper: str, smallest: int, arguments: str) -> Callable[[Constructor], Constructor]:
+    """Registers a network that takes images whose shorter side has `smallest` pixels or more."""
 
     def fits(spec: ImageSpec) -> str | None:
         return None if min(spec.height, spec.width) >= smallest else f"images of at least {smallest}x{smallest} pixels"
 
-    def register(constructor: Constructor) -> Constructor:
-        constructor.__doc__ = f"{constructor.__doc__}{ARGUMENTS.format(more)}"
-        from_spec = {"num_classes": "classes", "in_channels": "channels"}
-        return register_model(task="image_classification", paper=paper, from_spec=from_spec, fits=fits)(constructor)
-
-    return register
+    from_spec = {"num_classes": "classes", "in_channels": "channels"}
+    return register_model(task="image_classification", paper=paper, from_spec=from_spec, fits=fits, sections=arguments)
 
 
-_he2015 = register_resnet("he2015", SMALLEST, SHORTCUT)
-_torchvision = register_resnet("he2015", SMALLEST)
-_he2016 = register_resnet("he2016", SMALLEST)
+_he2015 = register_resnet("he2015", SMALLEST, ARGUMENTS_WITH_SHORTCUT)
+_torchvision = register_resnet("he2015", SMALLEST, ARGUMENTS)
 
 
 @_he2015
@@ -369,27 +310,3 @@ def resnet101_v1_5(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
 def resnet152_v1_5(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
     """ResNet-152, halving by the 3x3 convolution of a block as in torchvision."""
     return _v1(152, partial(Bottleneck, shortcut="B", strided=2), num_classes, in_channels)
-
-
-@_he2016
-def resnet50_v2(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-50 of preactivation blocks."""
-    return _v2(50, num_classes, in_channels)
-
-
-@_he2016
-def resnet101_v2(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-101 of preactivation blocks."""
-    return _v2(101, num_classes, in_channels)
-
-
-@_he2016
-def resnet152_v2(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-152 of preactivation blocks."""
-    return _v2(152, num_classes, in_channels)
-
-
-@_he2016
-def resnet200_v2(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """ResNet-200 of preactivation blocks."""
-    return _v2(200, num_classes, in_channels)

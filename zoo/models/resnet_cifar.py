@@ -24,7 +24,16 @@ Deviations, besides 2 and 3 of `zoo/models/resnet.py`:
 
 from functools import partial
 
-from zoo.models.resnet import SHORTCUT, BasicBlock, PreactivationBlock, ResNet, Shortcut, convolution, register_resnet
+from zoo.models.resnet import (
+    ARGUMENTS,
+    ARGUMENTS_WITH_SHORTCUT,
+    BasicBlock,
+    ResNet,
+    Shortcut,
+    convolution,
+    register_resnet,
+)
+from zoo.models.resnet_v2 import PreactivationBlock
 
 SMALLEST = 8  # pixels; two halvings leave 2
 
@@ -42,9 +51,9 @@ def _preactivated(depth: int, bottleneck: bool, num_classes: int, in_channels: i
     return ResNet(stem, block, (blocks,) * 3, num_classes, expansion=expansion, preactivated=True)
 
 
-_residual_net = register_resnet("he2015", SMALLEST, SHORTCUT)
-_plain_net = register_resnet("he2015", SMALLEST)
-_preactivation_net = register_resnet("he2016", SMALLEST)
+_residual_net = register_resnet("he2015", SMALLEST, ARGUMENTS_WITH_SHORTCUT)
+_plain_net = register_resnet("he2015", SMALLEST, ARGUMENTS)
+_preactivation_net = register_resnet("he2016", SMALLEST, ARGUMENTS)
 
 
 @_residual_net

@@ -26,7 +26,7 @@ Deviations:
     4. `vgg16_bn_small` averages the last maps to one number each, which changes nothing at 32x32 pixels.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,26 +121,21 @@ def _fits(spec: ImageSpec) -> str | None:
     return None if min(spec.height, spec.width) >= SMALLEST else f"images of at least {SMALLEST}x{SMALLEST} pixels"
 
 
-_register = register_model(
+ARGUMENTS = """
+    Args:
+        num_classes: How many classes are told apart.
+        in_channels: 1 for grey images, 3 for colour.
+        dropout: The share of the first two dense layers' outputs that is dropped in training.
+"""
+
+_register = partial(
+    register_model,
     task="image_classification",
     paper="simonyan2015",
     from_spec={"num_classes": "classes", "in_channels": "channels"},
     fits=_fits,
 )
-
-ARGUMENTS = """
-
-    Args:
-        num_classes: How many classes are told apart.
-        in_channels: 1 for grey images, 3 for colour.
-        dropout: The share of the first two dense layers' outputs that is dropped in training.
-    """
-
-
-def _variant(constructor: Callable[..., Vgg]) -> Callable[..., Vgg]:
-    """Registers one of the networks below, whose arguments all mean the same."""
-    constructor.__doc__ = f"{constructor.__doc__}{ARGUMENTS}"
-    return _register(constructor)
+_variant = _register(sections=ARGUMENTS)
 
 
 @_variant
@@ -205,7 +200,7 @@ def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
     return _vgg(E, num_classes, in_channels, dropout, batch_norm=True)
 
 
-@_register
+@_register()
 def vgg16_bn_small(num_classes: int = 10, in_channels: int = 3) -> Vgg:
     """Network D with batch normalisation and one dense layer, for small images; 14,728,266 parameters at 10 classes.
 
