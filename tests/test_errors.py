@@ -38,6 +38,10 @@ def runs(tmp_path: Path) -> list[Path]:
         (["trainer.max_steps=ten"], "trainer.max_steps=ten is not possible: expected 1 or more"),
         (["trainer.max_steps=9", "trainer.min_epochs=2"], "give one of them"),
         (["model=resnet20", "data=cifar10", "scheduler=cosine"], "the cosine needs its length"),
+        (
+            ["model=resnet20", "data=cifar10", "scheduler=cosine", "trainer.max_epochs=9"],
+            "would count steps, not epochs",
+        ),
         (["optimizer"], "expected key=value"),
         (["--fast"], "no flag --fast"),
         (["model=lenet5,lenet5_modern"], "put -m before it"),

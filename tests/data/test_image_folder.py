@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from zoo.data.image_folder import imagefolder
+from zoo.data.image_loader import TrainingImageLoader
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
 
@@ -260,3 +261,17 @@ def test_real_photographs(real_data: Path, photographs: Path):
     prepare, images = transforms.Compose(steps), torch.cat([images for images, _ in dataset.test_loader()])
     for index in [*range(0, 350, 25), *grey]:
         assert torch.allclose(images[index], prepare(theirs[index][0]), atol=1e-6)
+
+
+def test_a_position_is_that_of_the_same_files_only(tmp_path: Path):
+    def loader() -> TrainingImageLoader:
+        dataset = imagefolder(str(tmp_path), batch_size=2, workers=0)
+        dataset.prepare()
+        return dataset.train_loader()
+
+    write(tmp_path, split("", {"a": 5, "b": 5}))
+    state = loader().state_dict()
+    loader().load_state_dict(state)
+    write(tmp_path, ["a/new.png"])
+    with pytest.raises(ZooError, match="the images are not those that the run began with"):
+        loader().load_state_dict(state)

@@ -48,9 +48,9 @@ def equations(net: LSTMLanguageModel, tokens: Tensor, state: tuple[Tensor, Tenso
 
     inputs = dropped(net.embedding.weight[tokens]).transpose(0, 1)  # (T, B, D)
     last_h, last_c = [], []
-    for layer in range(net.lstm.num_layers):
-        names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        below, before, bias, other_bias = (getattr(net.lstm, name) for name in names)
+    for layer, lstm in enumerate(net.layers):
+        names = (f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        below, before, bias, other_bias = (getattr(lstm, name) for name in names)
         h, c = state[0][layer], state[1][layer]  # (B, D)
         outputs = []
         for x in inputs:
@@ -146,9 +146,9 @@ def test_sizes_ranges_and_counts_of_section_4_1(constructor):
         net, tied = constructor(), constructor(tie_weights=True)
     assert sum(p.numel() for p in net.parameters()) == parameters
     assert sum(p.numel() for p in tied.parameters()) == parameters - 10_000 * units
-    assert (net.lstm.num_layers, net.lstm.input_size, net.lstm.hidden_size) == (2, units, units)
-    # nn.LSTM drops between its layers only; before and after them the module of its own does.
-    assert (net.lstm.dropout, net.dropout.p) == (dropout, dropout)
+    assert [(layer.input_size, layer.hidden_size, layer.num_layers) for layer in net.layers] == [(units, units, 1)] * 2
+    # cuDNN's own dropout, between the layers of one nn.LSTM, would be in no checkpoint.
+    assert ([layer.dropout for layer in net.layers], net.dropout.p) == ([0, 0], dropout)
 
 
 @pytest.mark.parametrize("constructor", [lstm_small, lstm_medium, lstm_char])
@@ -168,7 +168,7 @@ def test_every_parameter_is_drawn_uniformly_from_its_range(constructor):
 def test_characters_take_any_size():
     net = lstm_char(vocabulary_size=30, width=7, layers=1, dropout=0.4)
     assert net(torch.zeros(2, 3, dtype=torch.int64))[0].shape == (2, 3, 30)
-    assert (net.lstm.hidden_size, net.lstm.num_layers, net.dropout.p) == (7, 1, 0.4)
+    assert ([layer.hidden_size for layer in net.layers], net.dropout.p) == ([7], 0.4)
 
 
 def test_tied_weights_are_one_matrix_before_and_after_a_release(tmp_path: Path):

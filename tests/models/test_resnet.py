@@ -215,7 +215,7 @@ def test_option_a_is_slicing(channels: int, new_channels: int, height: int, widt
 
 
 def test_the_identity_does_not_change_what_comes_in():
-    for block in (BasicBlock(Place(4, 4), "A"), Bottleneck(Place(16, 4), "A"), BasicBlock(Place(4, 4), None)):
+    for block in (BasicBlock(Place(4, 4), "A"), Bottleneck(Place(16, 4), "A"), BasicBlock(Place(4, 4), plain=True)):
         x = torch.randn(2, 16 if isinstance(block, Bottleneck) else 4, 6, 6)
         before = x.clone()
         block(x)

@@ -148,3 +148,8 @@ def test_the_model_is_scored_once_a_batch():
     model.register_forward_hook(lambda *_: calls.append(1))
     measured(task_for(model, 3), torch.tensor([0, 1, 2, 0]), 2)
     assert len(calls) == 2
+
+
+def test_five_guesses_need_more_than_ten_classes():
+    with pytest.raises(ValueError, match="test/top5_error is for more than ten classes"):
+        task_for(Table(torch.zeros(1, 10)), 10, headline="test/top5_error")

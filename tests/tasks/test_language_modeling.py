@@ -53,7 +53,7 @@ def nats_token_by_token(net: LSTMLanguageModel, numbers: Tensor) -> float:
     cells = [nn.LSTMCell(6, 6).double() for _ in range(2)]
     for layer, cell in enumerate(cells):
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            getattr(cell, name).data = getattr(net.lstm, f"{name}_l{layer}").data
+            getattr(cell, name).data = getattr(net.layers[layer], f"{name}_l0").data
     states: list[tuple[Tensor, Tensor] | None] = [None, None]
     total = 0.0
     with torch.no_grad():

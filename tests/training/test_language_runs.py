@@ -356,3 +356,9 @@ def test_texts_and_settings_that_will_not_do(words: list[str], told: str, one_li
     named = [word.format(folder=tmp_path, text=text) for word in words]
     assert told in one_line_error("train", *FAST, "model=lstm_small", "data=textfile", *named, code=1)
     assert not list((tmp_path / "runs").rglob("*")), "no run is left behind"
+
+
+def test_a_text_is_found_again_from_another_folder(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(text.parent)
+    run = prepare_run([*WORDS, f"data.file={text.name}", f"runs_dir={tmp_path}"])
+    assert run.read_config()["data"]["file"] == str(text)

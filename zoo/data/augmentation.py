@@ -116,8 +116,9 @@ class Augmentation:
     """
 
     def __init__(self, settings: dict[str, Any] | None, crop: int | None = None) -> None:
+        keys = ("affine", "crop_padding", "flip", "fill", "cutout", "pca_colour")
+        _check_keys("data.augment", {} if settings is None else settings, keys)
         given = {key: value for key, value in (settings or {}).items() if value is not None}
-        _check_keys("data.augment", given, ("affine", "crop_padding", "flip", "fill", "cutout", "pca_colour"))
         self.affine = _affine_settings(given["affine"]) if "affine" in given else None
         self.padding = _whole("crop_padding", given.get("crop_padding", 0), 64, "pixels in 0..64")
         self.crop = crop

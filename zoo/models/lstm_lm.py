@@ -11,6 +11,9 @@ Claims (Table 1, perplexity on Penn Treebank, validation / test), each tested by
 Parameters at 10,000 words: `lstm_small` 4,653,200, `lstm_medium` 19,780,400, `lstm_large` 66,034,000. The paper prints
 none; these count two bias vectors per gate, as the authors' code and `torch.nn.LSTM` have them.
 
+The paper does not say which epoch's weights it tests, and the authors' code keeps the last; the experiments test those
+of the epoch that is best on validation (`select: best`), and their records say so.
+
 Not in the paper: `tie_weights` (Press and Wolf 2017, arXiv:1608.05859; Inan et al. 2017, arXiv:1611.01462), and
 `lstm_char`, the same network for characters.
 """
@@ -54,7 +57,9 @@ class LSTMLanguageModel(nn.Module):
         if initial_range <= 0:
             raise ValueError(f"initial_range is above 0, not {initial_range}")
         self.embedding = nn.Embedding(vocabulary_size, width)
-        self.lstm = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        # One module for each layer: between the layers of one nn.LSTM cuDNN draws the dropout, from numbers of its own
+        # that no checkpoint can keep.
+        self.layers = nn.ModuleList(nn.LSTM(width, width, batch_first=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, vocabulary_size)
         if tie_weights:
@@ -73,8 +78,14 @@ class LSTMLanguageModel(nn.Module):
             Logits `(B, T, V)` and the state after the last token, still attached to the graph.
         """
         x = self.dropout(self.embedding(tokens))  # (B, T, D)
-        x, state = self.lstm(x, state)  # (B, T, D); its own dropout sits between the layers
-        return self.output(self.dropout(x)), state  # (B, T, V)
+        after: list[State] = []
+        for number, layer in enumerate(self.layers):
+            own = slice(number, number + 1)
+            x, memory = layer(x, None if state is None else (state[0][own], state[1][own]))
+            x = self.dropout(x)
+            after.append(memory)
+        h, c = zip(*after, strict=True)
+        return self.output(x), (torch.cat(h), torch.cat(c))  # (B, T, V)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the negative log-likelihood in nats, summed over time and averaged over the batch.

@@ -126,7 +126,7 @@ def create_model(name: str, **arguments: Any) -> "nn.Module":
             raise unknown_key(name, key, entry.parameters)
     try:
         return entry.constructor(**arguments)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ZooError(f"{name} cannot be built with {arguments}: {error}") from error
 
 

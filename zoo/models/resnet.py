@@ -124,16 +124,17 @@ class BasicBlock(nn.Module):
 
     Args:
         place: Its channels and stride.
-        shortcut: How it passes x on; None is a block of a plain network, ReLU(F(x)).
+        shortcut: How it passes x on.
+        plain: Whether it is a block of a plain network, without one: ReLU(F(x)).
     """
 
-    def __init__(self, place: Place, shortcut: Shortcut | None) -> None:
+    def __init__(self, place: Place, shortcut: Shortcut = "A", plain: bool = False) -> None:
         super().__init__()
         self.conv1 = convolution(place.in_channels, place.width, 3, place.stride)
         self.norm1 = nn.BatchNorm2d(place.width)
         self.conv2 = convolution(place.width, place.width, 3)
         self.norm2 = nn.BatchNorm2d(place.width)
-        self.shortcut = None if shortcut is None else shortcut_of(shortcut, place, place.width)
+        self.shortcut = None if plain else shortcut_of(shortcut, place, place.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, in_channels, H, W)` to `(B, width, H/stride, W/stride)`."""

@@ -38,9 +38,9 @@ from zoo.models.resnet_v2 import PreactivationBlock
 SMALLEST = 8  # pixels; two halvings leave 2
 
 
-def _residual(depth: int, num_classes: int, in_channels: int, shortcut: Shortcut | None) -> ResNet:
+def _residual(depth: int, num_classes: int, in_channels: int, shortcut: Shortcut = "A", plain: bool = False) -> ResNet:
     """Builds three stages of widths 16, 32 and 64 on maps of full, half and quarter size; depth = 6n + 2."""
-    block, blocks = partial(BasicBlock, shortcut=shortcut), (depth - 2) // 6
+    block, blocks = partial(BasicBlock, shortcut=shortcut, plain=plain), (depth - 2) // 6
     return ResNet(convolution(in_channels, 16, 3), block, (blocks,) * 3, num_classes, expansion=1)
 
 
@@ -89,25 +89,25 @@ def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: Shortcut = 
 @_plain_net
 def plain20(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     """The layers of `resnet20` without shortcuts."""
-    return _residual(20, num_classes, in_channels, None)
+    return _residual(20, num_classes, in_channels, plain=True)
 
 
 @_plain_net
 def plain32(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     """The layers of `resnet32` without shortcuts."""
-    return _residual(32, num_classes, in_channels, None)
+    return _residual(32, num_classes, in_channels, plain=True)
 
 
 @_plain_net
 def plain44(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     """The layers of `resnet44` without shortcuts."""
-    return _residual(44, num_classes, in_channels, None)
+    return _residual(44, num_classes, in_channels, plain=True)
 
 
 @_plain_net
 def plain56(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     """The layers of `resnet56` without shortcuts."""
-    return _residual(56, num_classes, in_channels, None)
+    return _residual(56, num_classes, in_channels, plain=True)
 
 
 @_preactivation_net

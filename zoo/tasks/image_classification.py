@@ -45,6 +45,8 @@ class ImageClassification(Task):
             raise ValueError("task.label_smoothing does nothing here: the model has a loss of its own")
         self.loss = own_loss or nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.top5 = len(self.class_names) > 10
+        if headline == "test/top5_error" and not self.top5:
+            raise ValueError("task.headline=test/top5_error is for more than ten classes: choose test/error")
         counted = ("loss", "errors", "top5_errors") if self.top5 else ("loss", "errors")
         self.train_totals = Totals(*counted)
         self.evaluation_totals = Totals(*counted)

@@ -122,7 +122,7 @@ def _check_claims(config: dict[str, Any]) -> None:
             raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}")
 
 
-def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any]) -> None:
+def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: str) -> None:
     for key, default in (("max_epochs", None), ("max_steps", -1)):
         value = trainer.get(key, default)
         if value != default and (type(value) is not int or value < 1) and value != -1:
@@ -132,7 +132,10 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any]) -> None:
                        f"{trainer['max_steps']}: give one of them")  # fmt: skip
     if scheduler.get("T_max", 1) in (None, -1, 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
-                       "trainer.max_epochs=…, or scheduler.T_max=… with scheduler_interval=step")  # fmt: skip
+                       "trainer.max_epochs=… and scheduler_interval=epoch")  # fmt: skip
+    if interval == "step" and scheduler.get("T_max") == trainer.get("max_epochs", 0):
+        raise ZooError(f"scheduler.T_max={scheduler['T_max']} would count steps, not epochs: add "
+                       "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
 def check(config: dict[str, Any]) -> None:
@@ -168,7 +171,7 @@ def check(config: dict[str, Any]) -> None:
         for name, node in config[group].items():
             if not isinstance(node, dict) or "_target_" not in node:
                 raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
-    _check_limits(config["trainer"], config["scheduler"] or {})
+    _check_limits(config["trainer"], config["scheduler"] or {}, config["scheduler_interval"])
     _check_names(config)
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "

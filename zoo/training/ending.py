@@ -87,9 +87,9 @@ def print_table(summary: dict[str, Any], folder: Path) -> None:
     headline = summary["headline"]
     rows = [(headline["metric"], f"{headline['value']:.4g}")]
     for claim in claims_of(summary):
-        if claim["metric"] == headline["metric"]:
-            reported = f"{claim['reported']}{unit_text(claim)}"
-            rows.append(("paper", f"{reported} ({claim['where']}); protocol {claim['protocol']}"))
+        named = "" if claim["metric"] == headline["metric"] else f"{claim['metric']} "
+        reported = f"{named}{claim['reported']}{unit_text(claim)}"
+        rows.append(("paper", f"{reported} ({claim['where']}); protocol {claim['protocol']}"))
     others = [f"{name} {value:.4g}" for name, value in summary["metrics"].items() if name != headline["metric"]]
     if others:
         rows.append(("also", "  ".join(others)))

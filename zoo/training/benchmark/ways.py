@@ -169,7 +169,7 @@ def usual_steps(case: Case, folder: Path) -> Iterator[int]:
         assert isinstance(ours, LSTMLanguageModel)
         streams = torch.cat([batch.tokens for batch in built.data.dataset.train_loader()], dim=1)
         theirs = usual_text.WordLanguageModel(
-            ours.embedding.num_embeddings, ours.lstm.hidden_size, ours.lstm.num_layers, ours.dropout.p
+            ours.embedding.num_embeddings, ours.embedding.embedding_dim, len(ours.layers), ours.dropout.p
         )
         return usual_text.training_steps(theirs, streams, config["data"]["unroll"], device)
     assert isinstance(task, ImageClassification)
