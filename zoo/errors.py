@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_NAMES = 12  # that an error lists
+
 
 class ZooError(Exception):
     """A mistake or a condition outside the program, told in one line and shown without a traceback."""
@@ -17,7 +19,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
-    """Builds the error for a name that is in no list: the nearest names, or all of them.
+    """Builds the error for a name that is in no list: the nearest names, or the first few.
 
     Args:
         kind: What the name should have named, e.g. `"model"`.
@@ -26,7 +28,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
     """
     known = sorted(known)
     close = nearest(name, known)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known) or 'none'}."
+    more = f" … ({len(known)} in all)" if len(known) > _MOST_NAMES else ""
+    hint = (
+        f"did you mean {' or '.join(close)}?"
+        if close
+        else f"there is {', '.join(known[:_MOST_NAMES]) or 'none'}{more}."
+    )
     return ZooError(f"unknown {kind} {name!r}: {hint}")
 
 

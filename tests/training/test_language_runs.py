@@ -18,11 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import zoo
 from zoo.cli import main
 from zoo.data.text import cut_in_three
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
+from zoo.data.vocabulary import VOCABULARY
 from zoo.pretrained.release import load_release
 from zoo.training.compose import compose, resolve
 from zoo.training.evaluate import measure
-from zoo.training.init_from import initialise_from
+from zoo.training.init_from import initialise_from, tensors_of_outputs
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run, training_command
 
@@ -119,7 +119,7 @@ def test_words_of_another_vocabulary_are_not_taken_for_these(finished: RunFolder
     theirs = their_model.state_dict()
     for tokens, new in ((words, []), (words[::-1], ["embedding.weight", "output.weight", "output.bias"])):
         model = zoo.create_model("lstm_char", **card["arguments"])
-        initialise_from(model, str(finished.path), Vocabulary(tokens, "word"))
+        initialise_from(model, str(finished.path), tokens, tensors_of_outputs("lstm_char", card["arguments"]))
         assert [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, theirs[name])] == new
 
 

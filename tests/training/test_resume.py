@@ -236,7 +236,8 @@ def test_a_config_that_was_changed_by_hand_is_not_gone_on_with(one_line_error, t
     assert "was trained with another config" in one_line_error("train", f"resume={run.path}", code=1)
 
 
-def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here):
+@pytest.mark.usefixtures("in_this_process")
+def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here, one_line_error):
     whole = prepare_run([*WORDS, *STEPS, "trainer.enable_progress_bar=false"])
     short = prepare_run([*WORDS, *STEPS, "trainer.max_steps=100", "trainer.enable_progress_bar=false"])
     assert train_here(whole) == 0
@@ -248,6 +249,10 @@ def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here):
     before = rows(short)
     short.summary.unlink()  # as if it had been killed in its test
     assert train_here(short) == 0
+    assert rows(short) == before
+    short.summary.unlink()
+    told = one_line_error("train", f"resume={short.path}", "trainer.max_steps=200", code=1)
+    assert "ended at step 100, within an epoch" in told
     assert rows(short) == before
 
 

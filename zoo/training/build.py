@@ -30,7 +30,7 @@ from zoo.training.callbacks.progress import TrainingProgress
 from zoo.training.callbacks.recorder import MetricsRecorder
 from zoo.training.callbacks.stopping import Stopping
 from zoo.training.data_module import ZooData
-from zoo.training.init_from import initialise_from
+from zoo.training.init_from import initialise_from, tensors_of_outputs
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.run_folder import RunFolder, resumable_hash
@@ -162,7 +162,9 @@ def build_all(
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
     model, arguments = build_model(config, dataset)
     if config["init_from"] and not run.started:  # a checkpoint holds what was made of those weights
-        initialise_from(model, config["init_from"], getattr(dataset, "vocabulary", None))
+        vocabulary = getattr(dataset, "vocabulary", None)
+        outputs = dataset.class_names if vocabulary is None else vocabulary.tokens
+        initialise_from(model, config["init_from"], outputs, tensors_of_outputs(config["model"]["name"], arguments))
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)
     if config["compile"]:

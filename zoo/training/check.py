@@ -127,9 +127,10 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
         value = trainer.get(key, default)
         if value != default and (type(value) is not int or value < 1) and value != -1:
             raise ZooError(f"trainer.{key}={value} is not possible: expected 1 or more, or -1 for no limit")
-    if trainer.get("min_epochs") and trainer.get("max_steps", -1) != -1:
-        raise ZooError(f"trainer.min_epochs={trainer['min_epochs']} cannot hold back trainer.max_steps="
-                       f"{trainer['max_steps']}: give one of them")  # fmt: skip
+    for key in ("min_epochs", "min_steps"):
+        if trainer.get(key) and trainer.get("max_steps", -1) != -1:
+            raise ZooError(f"trainer.{key}={trainer[key]} cannot hold back trainer.max_steps={trainer['max_steps']}: "
+                           "give one of them")  # fmt: skip
     if scheduler.get("T_max", 1) in (None, -1, 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
                        "trainer.max_epochs=… and scheduler_interval=epoch")  # fmt: skip

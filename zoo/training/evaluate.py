@@ -1,6 +1,7 @@
 """`zoo evaluate`: measures released weights again, on their own data or on another."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,9 @@ def measure(
     if VOCABULARY in files and isinstance(dataset, TextData):  # the numbers of words belong to the weights
         dataset.read_with(Vocabulary.from_json(files[VOCABULARY]))
     arguments_for(card["model"], dataset.prepare(), card["arguments"])
+    if dataset.class_names != card["class_names"]:
+        other = f"the classes of data={config['data']['name']} are not those that {card['name']} was trained on"
+        print(f"zoo: {other}; they are compared by their numbers", file=sys.stderr)
     model, _ = load_release(release)
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)

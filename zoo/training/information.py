@@ -4,6 +4,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -197,4 +198,6 @@ def print_information(name: str) -> None:
     try:
         return _release(name)
     except ZooError:
+        if Path(name).expanduser().exists():  # a run or a release that has something wrong with it
+            raise
         raise unknown("name", name, [*MODELS, *DATASETS, *experiments(), *releases]) from None

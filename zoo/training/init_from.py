@@ -1,39 +1,62 @@
 """Starts a model from the weights of a release or of another run."""
 
 import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from zoo.data.vocabulary import VOCABULARY, Vocabulary
 from zoo.errors import ZooError
+from zoo.models.registry import create_model, registration
 from zoo.pretrained.hub import find_release
 from zoo.pretrained.release import load_release, read_files
 
 log = logging.getLogger("zoo")
 
 
-def initialise_from(model: nn.Module, source: str, vocabulary: Vocabulary | None = None) -> None:
+def tensors_of_outputs(name: str, arguments: dict[str, Any]) -> set[str]:
+    """Returns which tensors of a model have a part for each class or token: their shape depends on how many there are.
+
+    Args:
+        name: The model.
+        arguments: What it is built with, complete.
+    """
+    counts = [key for key, field in registration(name).from_spec.items() if field in ("classes", "vocabulary_size")]
+    with torch.device("meta"):
+        own = create_model(name, **arguments).state_dict()
+        larger = create_model(name, **arguments | {key: arguments[key] + 1 for key in counts}).state_dict()
+    return {key for key, tensor in larger.items() if tensor.shape != own[key].shape}
+
+
+def initialise_from(
+    model: nn.Module, source: str, outputs: Sequence[str] = (), of_outputs: Collection[str] = ()
+) -> None:
     """Copies every tensor that has the same name and shape, and prints what was loaded, is new, or went unused.
 
-    Where the texts have different vocabularies, tensors with a row for each token stay new: equal in shape or not,
-    their rows stand for other tokens.
+    Where the data has other classes or words than the weights were trained on, the tensors with a part for each of them
+    stay new: equal in shape or not, their parts stand for something else.
 
     Args:
         model: Changed in place.
         source: The name of a release, or the path of a release or a run.
-        vocabulary: Of the text that the model is to be trained on.
+        outputs: The classes or tokens that the model is to be trained on, by number.
+        of_outputs: `tensors_of_outputs` of the model.
 
     Raises:
         ZooError: No such release, or nothing in it fits.
     """
     release = find_release(source)
-    weights = load_release(release)[0].state_dict()
+    theirs, card = load_release(release)
+    weights = theirs.state_dict()
     own = model.state_dict()
     loaded = [name for name, tensor in own.items() if name in weights and weights[name].shape == tensor.shape]
-    theirs = read_files(release).get(VOCABULARY)
-    if vocabulary is not None and theirs is not None and Vocabulary.from_json(theirs).tokens != vocabulary.tokens:
-        loaded = [name for name in loaded if own[name].dim() == 0 or len(own[name]) != len(vocabulary)]
+    words = read_files(release).get(VOCABULARY)
+    meant = card["class_names"] if words is None else Vocabulary.from_json(words).tokens
+    if outputs and meant and list(outputs) != list(meant):
+        loaded = [name for name in loaded if name not in of_outputs]
     new = [name for name in own if name not in loaded]
     unused = [name for name in weights if name not in loaded]
     if not loaded:

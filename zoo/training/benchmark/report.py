@@ -78,12 +78,22 @@ def page_with(page: str, device: str, text: str) -> str:
     return re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: block, page, flags=re.DOTALL)
 
 
-def write_page(page: Path, device: str, text: str) -> None:
-    """Renews what docs/performance.md says of a device.
+def check_page(page: Path, device: str) -> None:
+    """Refuses a page that cannot be renewed.
 
     Raises:
         ZooError: There is no such page, or its markers are gone.
     """
     if not page.is_file():
         raise ZooError(f"{page} is missing: --write is for a checkout of the repository")
+    page_with(page.read_text(encoding="utf-8"), device, "")
+
+
+def write_page(page: Path, device: str, text: str) -> None:
+    """Renews what docs/performance.md says of a device.
+
+    Raises:
+        ZooError: As `check_page`.
+    """
+    check_page(page, device)
     write_atomically(page, page_with(page.read_text(encoding="utf-8"), device, text))

@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.training.benchmark.cases import cases
 from zoo.training.benchmark.measure import measure
-from zoo.training.benchmark.report import report, write_page
+from zoo.training.benchmark.report import check_page, report, write_page
 from zoo.training.benchmark.shares import shares_of_a_step
 
 
@@ -50,6 +50,9 @@ def benchmark(
         raise ZooError("--rounds and --steps are counts: give 1 or more")
     if write and (only or steps is not None):
         raise ZooError("--write is for the whole benchmark: leave out --only and --steps")
+    page = shipped("results").parent / "docs" / "performance.md"
+    if write:
+        check_page(page, device)
     chosen = cases(device, only)
     if steps is not None:
         chosen = [replace(case, steps=steps) for case in chosen]
@@ -61,7 +64,6 @@ def benchmark(
     text = report(torch.device(device), rounds, measured, shares)
     print(text)
     if write:
-        page = shipped("results").parent / "docs" / "performance.md"
         write_page(page, device, text)
         print(f"\nwritten to {page}")
     return all(each.reached(other) for each in measured for other in ("bare", "usual"))

@@ -1,5 +1,6 @@
 """Dataset files as torchvision reads them: unpacked, in a folder."""
 
+import os
 from pathlib import Path
 
 from zoo.data.archives import read_members
@@ -28,5 +29,7 @@ def unpacked_folder(name: str, directory: str | None) -> Path:
         plain = root / file.path
         if not plain.exists():
             plain.parent.mkdir(parents=True, exist_ok=True)
-            plain.write_bytes(read(file, directory))
+            aside = plain.with_name(f".{plain.name}.{os.getpid()}")
+            aside.write_bytes(read(file, directory))
+            aside.replace(plain)
     return root

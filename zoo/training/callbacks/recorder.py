@@ -40,6 +40,7 @@ class MetricsRecorder(Checkpoint):
         self.epochs = 0  # that have ended: Lightning's count is one behind in a run that has nothing left to train
         self.samples = 0
         self.training_seconds = 0.0
+        self._rows: int | None = None  # up to the checkpoint
         self._clock: float | None = None
         self._logged_at = (0, 0.0)
         self._validated = False
@@ -55,12 +56,18 @@ class MetricsRecorder(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes back to the checkpoint: rows written after it will be written again."""
-        self.file.truncate(state_dict["rows"])
+        """Goes back to the checkpoint."""
+        self._rows = state_dict["rows"]
         self.epochs = state_dict["epochs"]
         self.samples = state_dict["samples"]
         self.training_seconds = state_dict["training_seconds"]
         self._logged_at = (self.samples, self.training_seconds)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops the rows that were written after the checkpoint, once nothing refuses to go on from it."""
+        if self._rows is not None:
+            self.file.truncate(self._rows)
+            self._rows = None
 
     def _elapsed(self) -> float:
         return self.training_seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
