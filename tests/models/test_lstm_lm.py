@@ -36,8 +36,7 @@ def tiny(vocabulary_size=11, width=5, layers=3, dropout=0.0, tie_weights=False) 
 def equations(net: LSTMLanguageModel, tokens: Tensor, state: tuple[Tensor, Tensor], keep: float) -> tuple[Tensor, ...]:
     """Section 3.1 and, for the places of the dropout D, equation 6 of Section 3.2; one unit of time after the other.
 
-    Masks are drawn in the order in which the network draws its own: after the embedding batch by batch, then, since
-    `nn.LSTM` works time step by time step, in that order.
+    Masks are drawn in the order in which the network draws its own: time step by time step, layer by layer.
 
     Returns:
         Logits `(B, T, V)`, then h and c `(layers, B, D)` after the last token.
@@ -46,7 +45,7 @@ def equations(net: LSTMLanguageModel, tokens: Tensor, state: tuple[Tensor, Tenso
     def dropped(x: Tensor) -> Tensor:
         return x if keep == 1 else x * torch.empty_like(x).bernoulli_(keep) / keep
 
-    inputs = dropped(net.embedding.weight[tokens]).transpose(0, 1)  # (T, B, D)
+    inputs = dropped(net.embedding.weight[tokens.t().contiguous()])  # (T, B, D)
     last_h, last_c = [], []
     for layer, lstm in enumerate(net.layers):
         names = (f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))

@@ -59,7 +59,7 @@ class LSTMLanguageModel(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, width)
         # One module for each layer: between the layers of one nn.LSTM cuDNN draws the dropout, from numbers of its own
         # that no checkpoint can keep.
-        self.layers = nn.ModuleList(nn.LSTM(width, width, batch_first=True) for _ in range(layers))
+        self.layers = nn.ModuleList(nn.LSTM(width, width) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, vocabulary_size)
         if tie_weights:
@@ -77,7 +77,7 @@ class LSTMLanguageModel(nn.Module):
         Returns:
             Logits `(B, T, V)` and the state after the last token, still attached to the graph.
         """
-        x = self.dropout(self.embedding(tokens))  # (B, T, D)
+        x = self.dropout(self.embedding(tokens.t()))  # (T, B, D): the order in which nn.LSTM works is the faster one
         after: list[State] = []
         for number, layer in enumerate(self.layers):
             own = slice(number, number + 1)
@@ -85,7 +85,7 @@ class LSTMLanguageModel(nn.Module):
             x = self.dropout(x)
             after.append(memory)
         h, c = zip(*after, strict=True)
-        return self.output(x), (torch.cat(h), torch.cat(c))  # (B, T, V)
+        return self.output(x).transpose(0, 1), (torch.cat(h), torch.cat(c))
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the negative log-likelihood in nats, summed over time and averaged over the batch.
@@ -98,7 +98,9 @@ class LSTMLanguageModel(nn.Module):
         """
         # A sum over hundreds of tokens is too large for the few digits of bfloat16.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        total = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+        # In the order in which `forward` made them nothing is copied.
+        flat = logits.transpose(0, 1).flatten(0, 1)
+        total = nn.functional.cross_entropy(flat, targets.t().flatten(), reduction="sum")
         return total / len(targets)
 
 

@@ -41,6 +41,7 @@ _MNIST = ("data=mnist", "data.batch_size=256")
 # The augmentation and the normalisation of the usual script.
 _RESNET = ("model=resnet20", "data=cifar10", "data.batch_size=128", "data.mean=null", "data.std=null",
            "data.augment={crop_padding: 4, flip: true}")  # fmt: skip
+_SMALL, _MEDIUM = (("model=lstm_small", "data=ptb"), ("model=lstm_medium", "data=ptb"))
 
 
 def cases(device: str, names: Sequence[str] = ()) -> list[Case]:
@@ -70,16 +71,10 @@ def _on_cpu() -> list[Case]:
         # without bfloat16 both are kept waiting by the same convolutions.
         Case("resnet20", _RESNET, ("trainer=cpu", "channels_last=true"), 24, 0.95, None if bf16 else 1.3),
         Case("resnet20_bf16", _RESNET, ("trainer=cpu_bf16", "channels_last=true"), 24, 0.95, 1.8 if bf16 else None),
-        Case("lstm_small", ("model=lstm_small", "data=ptb"), ("trainer=cpu",), 60, 0.95, 1.0),
         # In float32 both spend their time in the same matrix products.
-        Case(
-            "lstm_medium_bf16",
-            ("model=lstm_medium", "data=ptb"),
-            ("trainer=cpu_bf16",),
-            10,
-            0.95,
-            1.2 if bf16 else None,
-        ),
+        Case("lstm_small", _SMALL, ("trainer=cpu",), 150, 0.95, None if bf16 else 0.95),
+        Case("lstm_small_bf16", _SMALL, ("trainer=cpu_bf16",), 150, 0.95, 1.0 if bf16 else None),
+        Case("lstm_medium_bf16", _MEDIUM, ("trainer=cpu_bf16",), 30, 0.95, 1.2 if bf16 else None),
     ]
 
 
