@@ -115,7 +115,7 @@ def test_one_that_is_killed_is_told_in_one_line(folder: Path):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from zoo.data.image_folder import imagefolder
 if __name__ == "__main__":
     dataset = imagefolder(sys.argv[1], batch_size=8, size=8, resize=8, workers=2)
@@ -124,11 +124,16 @@ if __name__ == "__main__":
     streams = iter(training), iter(test)
     for stream in streams:
         next(stream)
+    # As the trainer does: it answers between two batches, not in the middle of taking one from a worker.
+    told = []
+    signal.signal(signal.SIGINT, lambda *_: told.append(True))
     print("ready", flush=True)
     if sys.argv[2] == "leave":
         sys.exit()
     while True:
         for _ in training:
+            if told:
+                raise KeyboardInterrupt
             time.sleep(0.001)
 """
 

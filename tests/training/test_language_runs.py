@@ -331,7 +331,7 @@ def test_choices_that_do_not_fit_one_another(words: list[str], told: str, one_li
     ("words", "told"),
     [
         ([], "data=textfile needs a text: name it with data.file=PATH"),
-        (["data.file=nowhere.txt"], "data.file=nowhere.txt does not exist: name a text file in UTF-8"),
+        (["data.file=nowhere.txt"], "nowhere.txt does not exist: name a text file in UTF-8"),
         (["data.file={folder}"], "is no file: name a text file in UTF-8"),
         (["data.file={folder}/binary"], "is no UTF-8 text (byte 0): convert it"),
         (["data.file={folder}/empty"], "is empty: expected a text"),
