@@ -47,12 +47,13 @@ def _check_size(name: str, size: int) -> None:
         )
 
 
-# A perplexity moves by millionths when its weights are rounded; this is less than one image of 50,000.
-_ROUNDING = 1e-5
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
 
 
-def _same(one: float, other: float, tolerance: float = 1e-6) -> bool:
-    return math.isclose(one, other, rel_tol=tolerance, abs_tol=1e-9)
+def _reads_the_same(one: float, other: float) -> bool:
+    """Tells whether a headline is the same to the four digits in which it is shown: a perplexity always moves a bit."""
+    return f"{one:.4g}" == f"{other:.4g}"
 
 
 def _check_headline(card: Mapping[str, Any], measured: Mapping[str, float]) -> None:
@@ -102,7 +103,7 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
         staged = save(Path(aside) / name, dtype)
         if measure and dtype == "float16":
             rounded, metric = measure(staged), card["headline"]["metric"]
-            if _same(rounded[metric], measured[metric], _ROUNDING):
+            if _reads_the_same(rounded[metric], measured[metric]):
                 card["metrics"] = dict(rounded)
                 card["headline"] = card["headline"] | {"value": rounded[metric]}
             else:
