@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from zoo.cli import main
 from zoo.data.text import cut_in_three
 from zoo.data.vocabulary import VOCABULARY
 from zoo.pretrained.release import load_release
-from zoo.training.compose import compose, resolve
 from zoo.training.evaluate import measure
 from zoo.training.init_from import initialise_from, tensors_of_outputs
 from zoo.training.run_folder import RunFolder
@@ -177,32 +175,6 @@ def test_characters_are_judged_by_their_bits(tmp_path: Path, train, words: list[
     assert run.read_summary()["headline"]["metric"] == "test/bits_per_character"
     assert metrics["test/perplexity"] == pytest.approx(2 ** metrics["test/bits_per_character"])
     assert len(zoo.pipeline(run.path).generate("one", max_tokens=20).rstrip(" ")) <= 20
-
-
-# What Section 4.1 of Zaremba et al. 2014 says; the clipping of the small model is the code's.
-PAPER: dict[str, dict[str, Any]] = {
-    "lstm_small_ptb": {"unroll": 20, "epochs": 13, "clip": 5, "kept": 4, "divisor": 2, "dropout": 0, "range": 0.1},
-    "lstm_medium_ptb": {"unroll": 35, "epochs": 39, "clip": 5, "kept": 6, "divisor": 1.2, "dropout": 0.5,
-                        "range": 0.05},
-    "lstm_large_ptb": {"unroll": 35, "epochs": 55, "clip": 10, "kept": 14, "divisor": 1.15, "dropout": 0.65,
-                       "range": 0.04},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("experiment", PAPER)
-def test_the_paper_s_recipes(experiment: str):
-    config, paper = resolve(compose([f"experiment={experiment}"]).config), PAPER[experiment]
-    assert config["data"] == {"name": "ptb", "dir": None, "batch_size": 20, "unroll": paper["unroll"]}
-    trainer = config["trainer"]
-    assert (trainer["max_epochs"], trainer["gradient_clip_val"]) == (paper["epochs"], paper["clip"])
-    assert trainer["gradient_clip_algorithm"] in (None, "norm")
-    assert (config["scheduler"]["epochs"], config["scheduler"]["divisor"]) == (paper["kept"], paper["divisor"])
-    assert config["scheduler_interval"] == "epoch"
-    assert config["optimizer"] == {
-        "_target_": "torch.optim.SGD", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False,
-    }  # fmt: skip
-    model = {"dropout": paper["dropout"], "initial_range": paper["range"], "vocabulary_size": None}
-    assert config["model"] == {"name": experiment.removesuffix("_ptb"), "tie_weights": False, **model}
 
 
 STOPPING = """

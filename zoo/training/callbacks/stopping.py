@@ -36,7 +36,8 @@ class Stopping(Callback):
         self._step = 0
 
     def _at_limit(self, trainer: Trainer, step: int) -> bool:
-        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        callbacks = vars(trainer)["callbacks"]  # which Lightning does not declare
+        timers = [callback for callback in callbacks if isinstance(callback, Timer)]
         late = any(remaining is not None and remaining <= 0 for remaining in (t.time_remaining() for t in timers))
         return late or (self.max_steps != -1 and step >= self.max_steps)
 
