@@ -63,4 +63,12 @@ MODELS: dict[str, ModelEntry] = {
     "lstm_medium": ModelEntry("zoo.models.lstm_lm", "language_modeling", "zaremba2014", 19_780_400),
     "lstm_large": ModelEntry("zoo.models.lstm_lm", "language_modeling", "zaremba2014", 66_034_000),
     "lstm_char": ModelEntry("zoo.models.lstm_lm", "language_modeling", "zaremba2014", 1_086_017),
+    "rnnsearch": ModelEntry("zoo.models.rnnsearch", "translation", "bahdanau2014", 80_442_000),
+    "rnnencdec": ModelEntry("zoo.models.rnnsearch", "translation", "bahdanau2014", 68_578_000),
+    "rnnsearch_small": ModelEntry("zoo.models.rnnsearch", "translation", "bahdanau2014", 4_852_544),
+    "rnnencdec_small": ModelEntry("zoo.models.rnnsearch", "translation", "bahdanau2014", 4_097_856),
+    "transformer_base": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 63_045_632),
+    "transformer_big": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 214_171_648),
+    "transformer_small": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 0),
+    "transformer_tiny": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 0),
 }

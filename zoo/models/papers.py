@@ -73,4 +73,19 @@ PAPERS: dict[str, Paper] = {
         venue="International Conference on Learning Representations (ICLR)",
         arxiv="1609.07843",
     ),
+    "bahdanau2014": Paper(
+        title="Neural Machine Translation by Jointly Learning to Align and Translate",
+        authors="Dzmitry Bahdanau, Kyunghyun Cho, Yoshua Bengio",
+        year=2014,
+        venue="International Conference on Learning Representations (ICLR 2015)",
+        arxiv="1409.0473",
+    ),
+    "vaswani2017": Paper(
+        title="Attention Is All You Need",
+        authors="Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Łukasz Kaiser, "
+        "Illia Polosukhin",
+        year=2017,
+        venue="Advances in Neural Information Processing Systems (NIPS)",
+        arxiv="1706.03762",
+    ),
 }

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
 from zoo.errors import ZooError
 from zoo.pretrained.release import save_release
 from zoo.tasks.task import Task
@@ -77,8 +76,8 @@ def _save_release(
         "versions": versions(),
         "licence": LICENCE,
     }
-    vocabulary: Vocabulary | None = getattr(built.data.dataset, "vocabulary", None)  # texts have one
-    files = {} if vocabulary is None else {VOCABULARY: vocabulary.to_json()}
+    vocabulary = getattr(built.data.dataset, "vocabulary", None)  # texts have one
+    files = {} if vocabulary is None else {vocabulary.file_name: vocabulary.to_json()}
     save_release(run.release, model, name, built.model_arguments, card, files=files)
 
 
