@@ -14,7 +14,9 @@ PAD = 0
 def small(pre_norm: bool = False, dropout: float = 0.0, shared: bool = True, **other) -> Transformer:
     torch.manual_seed(0)
     sizes = {"layers": 3, "width": 16, "hidden": 24, "heads": 4} | other
-    net = Transformer(30, 30 if shared else 20, PAD, dropout=dropout, shared_embeddings=shared, pre_norm=pre_norm, **sizes)
+    net = Transformer(
+        30, 30 if shared else 20, PAD, dropout=dropout, shared_embeddings=shared, pre_norm=pre_norm, **sizes
+    )
     for parameter in net.parameters():  # norms and biases too, so that none could be left out
         nn.init.normal_(parameter, std=0.3)
     return net.eval()

@@ -25,13 +25,13 @@ class Pair(NamedTuple):
 class PairBatch(NamedTuple):
     """Sentences of similar length, int64, padded at the end.
 
-    `source` is `(B, S)`, each with its end; `target` is `(B, T)`, each with begin and end; `index` `(B,)` tells where
-    in the split each pair stands.
+    `source` is `(B, S)`, each with its end; `target` is `(B, T)`, each with begin and end; `places` `(B,)` tell
+    where in the split each pair stands.
     """
 
     source: Tensor
     target: Tensor
-    index: Tensor
+    places: Tensor
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
@@ -41,11 +41,11 @@ def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.from_numpy(filled)
 
 
-def collate(pairs: Sequence[Pair], index: Sequence[int], device: torch.device | str = "cpu") -> PairBatch:
-    """Makes a batch of the pairs at `index`."""
-    source = _padded([[*pairs[number].source, END] for number in index])
-    target = _padded([[BEGIN, *pairs[number].target, END] for number in index])
-    return PairBatch(source.to(device), target.to(device), torch.tensor(list(index)).to(device))
+def collate(pairs: Sequence[Pair], places: Sequence[int], device: torch.device | str = "cpu") -> PairBatch:
+    """Makes a batch of the pairs at `places`."""
+    source = _padded([[*pairs[number].source, END] for number in places])
+    target = _padded([[BEGIN, *pairs[number].target, END] for number in places])
+    return PairBatch(source.to(device), target.to(device), torch.tensor(list(places)).to(device))
 
 
 def padding_share(batches: Sequence[PairBatch]) -> float:

@@ -296,7 +296,8 @@ def parallel_files(
             raise ZooError("data=parallel_files needs two texts: name them with data.source=PATH and data.target=PATH")
         folder = Path(dir).expanduser() if dir else Path()
         sides = [
-            _lines(read_text_file(folder / name, f"data.{key}")) for key, name in (("source", source), ("target", target))
+            _lines(read_text_file(folder / name, f"data.{key}"))
+            for key, name in (("source", source), ("target", target))
         ]
         if len(sides[0]) != len(sides[1]):
             raise ZooError(f"data.source={source} has {len(sides[0]):,} lines, data.target={target} "

@@ -6,6 +6,7 @@ is lost, and runs of spaces.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -47,21 +48,21 @@ class SentenceTokenizer:
         normalise: list[normalizers.Normalizer] = [normalizers.NFC(), normalizers.Strip()]
         if lowercase:
             normalise.append(normalizers.Lowercase())
-        shared = {"vocab_size": size, "special_tokens": _SPECIAL, "show_progress": False}
+        words = partial(trainers.WordLevelTrainer, vocab_size=size, special_tokens=_SPECIAL, show_progress=False)
         if kind == "character":
             tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
             tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
             tokenizer.decoder = decoders.Fuse()
-            trainer: trainers.Trainer = trainers.WordLevelTrainer(min_frequency=1, **shared)
+            trainer: trainers.Trainer = words(min_frequency=1)
         else:
             normalise.append(normalizers.Replace(Regex(r"\s+"), " "))
             marks = pre_tokenizers.Punctuation("isolated")
             if kind == "bpe":
                 tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
-                trainer = trainers.BpeTrainer(**shared)
+                trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=_SPECIAL, show_progress=False)
             else:
                 tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
-                trainer = trainers.WordLevelTrainer(min_frequency=2, **shared)
+                trainer = words(min_frequency=2)
             tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), marks])
             tokenizer.decoder = decoders.Metaspace()
         tokenizer.normalizer = normalizers.Sequence(normalise)
@@ -78,11 +79,11 @@ class SentenceTokenizer:
     @property
     def tokens(self) -> list[str]:
         """All tokens, by number."""
-        return [self._tokenizer.id_to_token(number) for number in range(len(self))]
+        return [self._tokenizer.id_to_token(number) or "" for number in range(len(self))]
 
     def pieces(self, numbers: Iterable[int]) -> list[str]:
         """Returns tokens as they are shown beside an alignment: `▁` for the space before a word left out."""
-        return [self._tokenizer.id_to_token(number).removeprefix("▁") for number in numbers]
+        return [(self._tokenizer.id_to_token(number) or "").removeprefix("▁") for number in numbers]
 
     def decode_all(self, sentences: Sequence[Sequence[int]]) -> list[str]:
         """Returns many sentences: see `decode`."""

@@ -82,8 +82,8 @@ PAPERS: dict[str, Paper] = {
     ),
     "vaswani2017": Paper(
         title="Attention Is All You Need",
-        authors="Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Łukasz Kaiser, "
-        "Illia Polosukhin",
+        authors="Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, "
+        "Łukasz Kaiser, Illia Polosukhin",
         year=2017,
         venue="Advances in Neural Information Processing Systems (NIPS)",
         arxiv="1706.03762",

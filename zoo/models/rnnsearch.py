@@ -5,16 +5,17 @@ arXiv:1409.0473v7. Equations are those of its Section 3 and Appendix A; RNNencde
 as Appendix A.2.1 has it with a fixed context.
 
 Claims, each tested by the experiment named after it:
-    English-French, newstest2014 (Table 1): RNNsearch-50 26.75 BLEU, RNNencdec-50 17.82; not run here, the data is too large
+    English-French, newstest2014 (Table 1): RNNsearch-50 26.75 BLEU, RNNencdec-50 17.82; not run here, for the data's size
     RNNsearch's lead grows with the length of the sentence (Figure 2): rnnsearch_small_multi30k_de_en against
     rnnencdec_small_multi30k_de_en
 
 Parameters at 30,000 words a side: `rnnsearch` 80,442,000, `rnnencdec` 68,578,000; the paper prints none.
 
-The gated unit is the paper's own, in encoder and decoder: its reset gate acts on the state before the recurrent matrix,
-and its update gate z is the share of what is new. `nn.GRU` resets after the matrix and calls the share of what is old z:
-another function, so it is not used. The output reads the state before the step, as Appendix A.2.2 and the authors' code
-have it; the general formula of Section 2 has the one after. Not in the paper: `dropout`, and the small models.
+The gated unit is the paper's own, in encoder and decoder: its reset gate acts on the state before the recurrent
+matrix, and its update gate z is the share of what is new. `nn.GRU` resets after the matrix and calls the share of what
+is old z: another function, so it is not used. The output reads the state before the step, as Appendix A.2.2 and the
+authors' code have it; the general formula of Section 2 has the one after. Not in the paper: `dropout`, and the small
+models.
 """
 
 import torch

@@ -16,6 +16,7 @@ library has them one behind the other.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -206,6 +207,7 @@ class Transformer(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(layers))
         self.encoder_norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.decoder_norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
+        self.positions: Tensor
         self.register_buffer("positions", sinusoids(512, width), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -221,6 +223,11 @@ class Transformer(nn.Module):
             self.positions = sinusoids(2 * last, self.width).to(self.positions)
         return self.dropout(embedding(tokens) * math.sqrt(self.width) + self.positions[first:last])
 
+    def _decoder_layers(self) -> Iterator[DecoderLayer]:
+        for layer in self.decoder:
+            assert isinstance(layer, DecoderLayer)
+            yield layer
+
     def _scores(self, x: Tensor) -> Tensor:
         return F.linear(self.decoder_norm(x), self.target_embedding.weight)
 
@@ -231,7 +238,7 @@ class Transformer(nn.Module):
         for layer in self.encoder:
             x = layer(x, seen)
         x = self.encoder_norm(x)
-        return seen, [layer.source_attention.keys_and_values(x) for layer in self.decoder]
+        return seen, [layer.source_attention.keys_and_values(x) for layer in self._decoder_layers()]
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Scores what comes next after each token of the target.
@@ -245,7 +252,7 @@ class Transformer(nn.Module):
         """
         seen, sources = self._sources(source)
         x = self._embedded(self.target_embedding, target)
-        for layer, keys_and_values in zip(self.decoder, sources, strict=True):
+        for layer, keys_and_values in zip(self._decoder_layers(), sources, strict=True):
             x, *_ = layer(x, keys_and_values, seen)
         return self._scores(x)
 
@@ -276,7 +283,7 @@ class Transformer(nn.Module):
         seen, sources, written = cache[0], cache[1 : 1 + depth], cache[1 + depth :]
         x = self._embedded(self.target_embedding, tokens[:, None], first=written[0].shape[2])
         after: list[Tensor] = []
-        for number, layer in enumerate(self.decoder):
+        for number, layer in enumerate(self._decoder_layers()):
             own = slice(2 * number, 2 * number + 2)
             x, keys_and_values, _ = layer(x, sources[own], seen, written[own])
             after += keys_and_values
@@ -294,7 +301,7 @@ class Transformer(nn.Module):
         """
         seen, sources = self._sources(source)
         x = self._embedded(self.target_embedding, target)
-        for layer, keys_and_values in zip(self.decoder, sources, strict=True):
+        for layer, keys_and_values in zip(self._decoder_layers(), sources, strict=True):
             x, _, asking = layer(x, keys_and_values, seen)
         return layer.source_attention.weights(asking, keys_and_values[0], seen)
 

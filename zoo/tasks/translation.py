@@ -1,6 +1,5 @@
 """Translation: sentences of one language into another, judged by BLEU."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -105,8 +104,8 @@ class Translation(Task):
 
     def _keep(self, batch: PairBatch, translations: list[list[int]]) -> None:
         references = self.tokenizer.decode_all(batch.target.tolist())
-        for index, tokens, reference in zip(batch.index.tolist(), translations, references, strict=True):
-            self.translations[index] = (self.tokenizer.decode(tokens), reference)
+        for place, tokens, reference in zip(batch.places.tolist(), translations, references, strict=True):
+            self.translations[place] = (self.tokenizer.decode(tokens), reference)
 
     def _report(self, split: str) -> None:
         kept = _of_all_ranks(self.translations)
@@ -148,9 +147,7 @@ class Translation(Task):
         if self.beam == 1:
             self._keep(batch, greedy(self.model, batch.source, BEGIN, END, longest(batch.source)))
             return
-        found = beam_search(
-            self.model, batch.source, BEGIN, END, longest(batch.source), self.beam, self.length_penalty
-        )
+        found = beam_search(self.model, batch.source, BEGIN, END, longest(batch.source), self.beam, self.length_penalty)
         self._keep(batch, [hypotheses[0].tokens for hypotheses in found])
 
     def on_test_epoch_end(self) -> None:
