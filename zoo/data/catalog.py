@@ -5,15 +5,16 @@ A test holds this table and the registrations in the dataset files equal.
 
 from dataclasses import dataclass
 
-from zoo.data.spec import ImageSpec, Spec, TextSpec
+from zoo.data.spec import ImageSpec, PairSpec, Spec, TextSpec
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """Where a dataset's constructor lives and what it holds.
 
-    `spec` is None where it is only known once the files are read; `download_bytes` counts compressed files, 0 for
-    data that travels with an installed package or is the user's own.
+    `spec` is what the default settings give, None where it is only known once the files are read; `download_bytes`
+    counts what these settings download, compressed files as they are, 0 for data that travels with an installed
+    package or is the user's own.
     """
 
     module: str
@@ -111,15 +112,15 @@ DATASETS: dict[str, DatasetEntry] = {
         "zoo.data.sentence_pairs",
         "multi30k",
         "translation",
-        None,
+        PairSpec(10_000, 10_000, pad=0, begin=1, end=2),
         "31,014 descriptions of pictures in German, English and French (Elliott et al. 2016)",
-        0,
+        1_296_271,
     ),
     "dates": DatasetEntry(
         "zoo.data.sentence_pairs",
         "dates",
         "translation",
-        None,
+        PairSpec(200, 200, pad=0, begin=1, end=2),
         "22,000 dates as people write them, and as ISO 8601 has them; embedded",
         0,
     ),

@@ -11,27 +11,29 @@ from torch import Tensor
 from zoo.data.tokenizing import BEGIN, END, PAD
 from zoo.errors import ZooError
 
-_BUCKET = 2  # tokens by which the longer sides of the pairs in a bucket differ at the most, less one
+_BUCKET = 2  # neighbouring lengths of the longer side that share a bucket
 _SORTED = 16  # batches whose pairs are sorted by source length together
 
 
 class Pair(NamedTuple):
-    """Numbers of a source and a target sentence, without begin and end."""
+    """Numbers of a source and a target sentence, without begin and end, and both as they were written."""
 
     source: list[int]
     target: list[int]
+    texts: tuple[str, str] = ("", "")
 
 
 class PairBatch(NamedTuple):
     """Sentences of similar length, int64, padded at the end.
 
     `source` is `(B, S)`, each with its end; `target` is `(B, T)`, each with begin and end; `places` `(B,)` tell
-    where in the split each pair stands.
+    where in the split each pair stands; `texts` are the sentences as they were written.
     """
 
     source: Tensor
     target: Tensor
     places: Tensor
+    texts: tuple[tuple[str, str], ...]
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
@@ -45,7 +47,8 @@ def collate(pairs: Sequence[Pair], places: Sequence[int], device: torch.device |
     """Makes a batch of the pairs at `places`."""
     source = _padded([[*pairs[number].source, END] for number in places])
     target = _padded([[BEGIN, *pairs[number].target, END] for number in places])
-    return PairBatch(source.to(device), target.to(device), torch.tensor(list(places)).to(device))
+    texts = tuple(pairs[number].texts for number in places)
+    return PairBatch(source.to(device), target.to(device), torch.tensor(list(places)).to(device), texts)
 
 
 def padding_share(batches: Sequence[PairBatch]) -> float:
@@ -53,6 +56,23 @@ def padding_share(batches: Sequence[PairBatch]) -> float:
     positions = sum(batch.source.numel() + batch.target.numel() for batch in batches)
     empty = sum(int((batch.source == PAD).sum() + (batch.target == PAD).sum()) for batch in batches)
     return empty / positions if positions else 0.0
+
+
+def longer_sides(pairs: Sequence[Pair]) -> np.ndarray:
+    """Returns how many tokens the longer side of each pair has in a batch, with its begin and end."""
+    return np.array([max(len(pair.source) + 1, len(pair.target) + 2) for pair in pairs], dtype=np.int64)
+
+
+def check_batch_size(pairs: Sequence[Pair], batch_size: int, world: int = 1) -> None:
+    """Makes sure that the longest pair fits into a batch.
+
+    Raises:
+        ZooError: It does not.
+    """
+    longest = longer_sides(pairs).max(initial=0)
+    if longest > batch_size // world:
+        raise ZooError(f"data.batch_size={batch_size} is less than the longest pair needs, {longest} tokens for each "
+                       f"of {world} processes: raise it, or lower data.max_tokens")  # fmt: skip
 
 
 class TrainingPairLoader:
@@ -89,11 +109,9 @@ class TrainingPairLoader:
         self._pairs, self._seed, self._rank, self._world, self._device = pairs, seed, rank, world, device
         self.batch_size = batch_size
         each = batch_size // world
-        self._source_lengths = np.array([len(pair.source) + 1 for pair in pairs])
-        longer = np.maximum(self._source_lengths, [len(pair.target) + 2 for pair in pairs])
-        if longer.max(initial=0) > each:
-            raise ZooError(f"data.batch_size={batch_size} is less than the longest pair needs, {longer.max()} tokens "
-                           f"for each of {world} processes: raise it, or lower data.max_tokens")  # fmt: skip
+        check_batch_size(pairs, batch_size, world)
+        self._source_lengths = np.array([len(pair.source) for pair in pairs])
+        longer = longer_sides(pairs)
         numbers = (longer + _BUCKET - 1) // _BUCKET
         self._buckets = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
         self._rows = [max(1, each // int(longer[bucket].max())) for bucket in self._buckets]
@@ -153,14 +171,18 @@ class TrainingPairLoader:
 
 
 class EvaluationPairLoader:
-    """Each pair once, sorted by length so that little is padded; ranks take the batches in turn.
+    """Each pair once, sorted by length so that little is padded; ranks take the pairs in turn.
 
     Args:
         pairs: The split.
-        batch_size: As in training, for each rank.
+        batch_size: Tokens of the longer side of a batch of this rank, padding included; a longer pair is a batch of
+            its own.
         rank: This process.
-        world: How many processes share the batches.
+        world: How many processes share the pairs.
         device: Where batches go.
+
+    Raises:
+        ZooError: There are fewer pairs than ranks: one without any would be waited for in vain.
     """
 
     def __init__(
@@ -171,15 +193,16 @@ class EvaluationPairLoader:
         world: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
+        if len(pairs) < world:
+            raise ZooError(f"{len(pairs)} pairs to evaluate cannot be shared by {world} processes: take fewer of them")
         self._pairs, self._device = pairs, device
-        longer = np.array([max(len(pair.source) + 1, len(pair.target) + 2) for pair in pairs], dtype=np.int64)
-        batches: list[list[int]] = []
-        for number in np.argsort(longer, kind="stable").tolist():
+        longer = longer_sides(pairs)
+        self._batches: list[list[int]] = []
+        for number in np.argsort(longer, kind="stable")[rank::world].tolist():
             # Sorted: the one that comes is the longest of its batch.
-            if not batches or (len(batches[-1]) + 1) * longer[number] > batch_size:
-                batches.append([])
-            batches[-1].append(number)
-        self._batches = batches[rank::world]
+            if not self._batches or (len(self._batches[-1]) + 1) * longer[number] > batch_size:
+                self._batches.append([])
+            self._batches[-1].append(number)
 
     def __len__(self) -> int:
         """Returns the number of batches of this rank."""

@@ -4,12 +4,12 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from zoo.data.dates import date_pairs
-from zoo.data.pair_loader import EvaluationPairLoader, Pair, TrainingPairLoader
+from zoo.data.pair_loader import EvaluationPairLoader, Pair, TrainingPairLoader, check_batch_size
 from zoo.data.registry import register_dataset
 from zoo.data.sources import SourceFile, read
 from zoo.data.spec import PairSpec
@@ -23,12 +23,7 @@ SPLITS = ("train", "validation", "test")
 LANGUAGES = ("de", "en", "fr")
 _KINDS: tuple[Kind, ...] = ("bpe", "word", "character")
 
-
-class Sentences(NamedTuple):
-    """Lines of a source and a target, of which each is the translation of the other."""
-
-    source: list[str]
-    target: list[str]
+Splits = dict[str, list[tuple[str, str]]]  # sentences and their translations by the name of the split
 
 
 class PairData:
@@ -37,14 +32,15 @@ class PairData:
     One tokeniser is trained on both sides of the training split, so that a model can share its embeddings.
 
     Args:
-        load: Reads and verifies the files; returns the splits by name.
+        load: Reads and verifies the files.
         files: What `load` reads; none for embedded data.
         batch_size: Tokens of the longer side of a training batch, padding included, over all ranks.
         seed: Decides the order of the batches.
         tokenizer: `"bpe"`, `"word"` or `"character"`.
         vocabulary: The most tokens to learn.
         lowercase: Whether capitals are made small.
-        max_tokens: Training pairs with a longer side than this are left out; those of other splits never are.
+        max_tokens: Training pairs with a longer side than this are left out; long ones of other splits never are.
+            Pairs with an empty side are left out of every split: there is nothing to translate, or to compare with.
 
     Raises:
         ZooError: A setting makes no sense.
@@ -52,7 +48,7 @@ class PairData:
 
     def __init__(
         self,
-        load: Callable[[], dict[str, Sentences]],
+        load: Callable[[], Splits],
         files: tuple[SourceFile, ...],
         *,
         batch_size: int,
@@ -75,7 +71,6 @@ class PairData:
         self._vocabulary, self._lowercase, self._max_tokens = vocabulary, lowercase, max_tokens
         self._tokenizer: SentenceTokenizer | None = None
         self._pairs: dict[str, list[Pair]] = {}
-        self.sentences: dict[str, Sentences] = {}
         self._checksums = {file.path: file.sha256 for file in files}
 
     def read_with(self, tokenizer: SentenceTokenizer) -> None:
@@ -86,39 +81,41 @@ class PairData:
         """Finds, downloads, verifies and reads the files, and trains the tokeniser; a second call does nothing.
 
         Raises:
-            ZooError: A file is missing, damaged or no text, the sides have different numbers of lines, or nothing is
-                left to train on.
+            ZooError: A file is missing, damaged or no text, the sides have different numbers of lines, no pair is left
+                in a split, or one does not fit into a batch.
         """
         if not self._pairs:
-            self.sentences = self._load()
+            splits = self._load()
             if not self.files:
-                text = repr([self.sentences[split] for split in SPLITS])
+                text = repr([splits[split] for split in SPLITS])
                 self._checksums = {"sentences": hashlib.sha256(text.encode()).hexdigest()}
-            train = self.sentences["train"]
             if self._tokenizer is None:
-                both = [*train.source, *train.target]
-                self._tokenizer = SentenceTokenizer.train(both, self._kind, self._vocabulary, self._lowercase)
-            for split, (source, target) in self.sentences.items():
-                encoded = zip(self._tokenizer.encode(source), self._tokenizer.encode(target), strict=True)
-                self._pairs[split] = [Pair(*pair) for pair in encoded]
-            self._leave_out()
+                sentences = [side for pair in splits["train"] for side in pair]
+                self._tokenizer = SentenceTokenizer.train(sentences, self._kind, self._vocabulary, self._lowercase)
+            pairs = {split: self._kept(split, splits[split]) for split in SPLITS}
+            check_batch_size(pairs["train"], self._batch_size)
+            self._pairs = pairs
         size = len(self.vocabulary)
         return PairSpec(size, size, PAD, BEGIN, END)
 
-    def _leave_out(self) -> None:
-        """Drops training pairs that are empty or too long, and says how many."""
-        pairs = self._pairs["train"]
+    def _kept(self, split: str, texts: list[tuple[str, str]]) -> list[Pair]:
+        """Numbers the pairs of a split that are neither empty nor too long to train on, and says how many others."""
+        sides = (self.vocabulary.encode(side) for side in zip(*texts, strict=True))
+        pairs = [Pair(*each) for each in zip(*sides, texts, strict=True)]
         full = [pair for pair in pairs if pair.source and pair.target]
-        kept = [pair for pair in full if max(map(len, pair)) <= self._max_tokens]
+        kept = [pair for pair in full if split != "train" or max(map(len, pair[:2])) <= self._max_tokens]
+        counts = {
+            "an empty side": len(pairs) - len(full),
+            f"more than data.max_tokens={self._max_tokens} tokens": len(full) - len(kept),
+        }
+        left_out = " and ".join(f"{count:,} with {reason}" for reason, count in counts.items() if count)
         if not kept:
-            raise ZooError(f"none of the {len(pairs):,} training pairs has 1 to {self._max_tokens} tokens a side: "
-                           "raise data.max_tokens, or take other sentences")  # fmt: skip
-        if len(kept) < len(pairs):
-            told = (f"{len(pairs) - len(full):,} training pairs with an empty side and {len(full) - len(kept):,} with "
-                    f"more than data.max_tokens={self._max_tokens} are left out, {len(kept):,} remain")  # fmt: skip
-            log.warning(told)
+            raise ZooError(f"no pair is left in the {split} split, {left_out}: take other sentences")
+        if left_out:
+            told = f"{split} split: {left_out} left out, {len(kept):,} pairs remain"
+            log.info(told)
             print(told, flush=True)
-        self._pairs["train"] = kept
+        return kept
 
     @property
     def vocabulary(self) -> SentenceTokenizer:
@@ -138,11 +135,19 @@ class PairData:
     def validation_loader(
         self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"
     ) -> EvaluationPairLoader:
-        """Returns rank `rank`'s share of the validation split."""
+        """Returns rank `rank`'s share of the validation split.
+
+        Raises:
+            ZooError: There are fewer pairs than ranks.
+        """
         return EvaluationPairLoader(self._pairs["validation"], self._batch_size, rank, world, device)
 
     def test_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> EvaluationPairLoader:
-        """Returns rank `rank`'s share of the test split."""
+        """Returns rank `rank`'s share of the test split.
+
+        Raises:
+            ZooError: There are fewer pairs than ranks.
+        """
         return EvaluationPairLoader(self._pairs["test"], self._batch_size, rank, world, device)
 
     @property
@@ -181,7 +186,13 @@ MULTI30K_FILES = {
 
 def _lines(text: str) -> list[str]:
     """Cuts at line feeds only: sentences may hold the other characters that Python's splitlines cuts at."""
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    return text.removesuffix("\n").split("\n")
+
+
+def _cut(pairs: list[tuple[str, str]], validation: int, test: int) -> Splits:
+    """Holds out the last pairs for the test, and those before them for validation."""
+    first, second = len(pairs) - validation - test, len(pairs) - test
+    return {"train": pairs[:first], "validation": pairs[first:second], "test": pairs[second:]}
 
 
 @register_dataset
@@ -213,62 +224,29 @@ def multi30k(
         for split, name in _MULTI30K_NAMES.items()
     }
 
-    def load() -> dict[str, Sentences]:
-        return {
-            split: Sentences(*(_lines(read(file, dir).decode("utf-8")) for file in files))
-            for split, files in named.items()
-        }
+    def load() -> Splits:
+        sides = {split: [_lines(read(file, dir).decode("utf-8")) for file in files] for split, files in named.items()}
+        return {split: list(zip(*lines, strict=True)) for split, lines in sides.items()}
 
     return PairData(
-        load,
-        tuple(file for files in named.values() for file in files),
-        batch_size=batch_size,
-        seed=seed,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        lowercase=lowercase,
-        max_tokens=max_tokens,
-    )
+        load, tuple(file for files in named.values() for file in files), batch_size=batch_size, seed=seed,
+        tokenizer=tokenizer, vocabulary=vocabulary, lowercase=lowercase, max_tokens=max_tokens,
+    )  # fmt: skip
 
 
 @register_dataset
 def dates(
-    dir: str | None = None, batch_size: int = 2048, seed: int = 0, tokenizer: str = "character", vocabulary: int = 200
+    dir: str | None = None, batch_size: int = 1024, seed: int = 0, tokenizer: str = "bpe", vocabulary: int = 200
 ) -> PairData:
     """Dates as people write them and as ISO 8601 has them; embedded: 20,000 / 1,000 / 1,000 made-up pairs.
 
     Raises:
         ZooError: A setting makes no sense.
     """
-
-    def load() -> dict[str, Sentences]:
-        sizes = {"train": 20_000, "validation": 1_000, "test": 1_000}
-        made = date_pairs(sum(sizes.values()))
-        splits, first = {}, 0
-        for split, size in sizes.items():
-            written, iso = zip(*made[first : first + size], strict=True)
-            splits[split] = Sentences(list(written), list(iso))
-            first += size
-        return splits
-
     return PairData(
-        load, (), batch_size=batch_size, seed=seed, tokenizer=tokenizer, vocabulary=vocabulary,
-        lowercase=True, max_tokens=100,
+        lambda: _cut(date_pairs(22_000), 1_000, 1_000), (), batch_size=batch_size, seed=seed, tokenizer=tokenizer,
+        vocabulary=vocabulary, lowercase=True, max_tokens=100,
     )  # fmt: skip
-
-
-def _split(pairs: Sentences, validation_share: float, test_share: float) -> dict[str, Sentences]:
-    for key, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if not 0 < share < 1:
-            raise ZooError(f"data.{key}={share} is not possible: expected a share between 0 and 1, such as 0.1")
-    count = len(pairs.source)
-    validation, test = (max(1, round(count * share)) for share in (validation_share, test_share))
-    train = count - validation - test
-    if train < 1:
-        raise ZooError(f"{count} pairs leave none to train on: data.validation_share={validation_share} and "
-                       f"data.test_share={test_share} take {validation} and {test}")  # fmt: skip
-    cuts = {"train": slice(0, train), "validation": slice(train, train + validation), "test": slice(-test, None)}
-    return {split: Sentences(pairs.source[cut], pairs.target[cut]) for split, cut in cuts.items()}
 
 
 @register_dataset
@@ -290,27 +268,31 @@ def parallel_files(
     Raises:
         ZooError: A setting makes no sense, or no files are named.
     """
+    for key, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise ZooError(f"data.{key}={share} is not possible: expected a share between 0 and 1, such as 0.1")
 
-    def load() -> dict[str, Sentences]:
+    def load() -> Splits:
         if not source or not target:
             raise ZooError("data=parallel_files needs two texts: name them with data.source=PATH and data.target=PATH")
+        if source == target:
+            raise ZooError(f"data.source and data.target are both {source}: name two files")
         folder = Path(dir).expanduser() if dir else Path()
-        sides = [
+        sources, targets = (
             _lines(read_text_file(folder / name, f"data.{key}"))
             for key, name in (("source", source), ("target", target))
-        ]
-        if len(sides[0]) != len(sides[1]):
-            raise ZooError(f"data.source={source} has {len(sides[0]):,} lines, data.target={target} "
-                           f"{len(sides[1]):,}: expected as many, each the translation of the other")  # fmt: skip
-        return _split(Sentences(*sides), validation_share, test_share)
+        )
+        count = len(sources)
+        if count != len(targets):
+            raise ZooError(f"data.source={source} has {count:,} lines, data.target={target} {len(targets):,}: "
+                           "expected as many, each the translation of the other")  # fmt: skip
+        validation, test = (max(1, round(count * share)) for share in (validation_share, test_share))
+        if validation + test >= count:
+            raise ZooError(f"{count:,} pairs leave none to train on: data.validation_share={validation_share} and "
+                           f"data.test_share={test_share} take {validation:,} and {test:,}")  # fmt: skip
+        return _cut(list(zip(sources, targets, strict=True)), validation, test)
 
     return PairData(
-        load,
-        (),
-        batch_size=batch_size,
-        seed=seed,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        lowercase=lowercase,
-        max_tokens=max_tokens,
-    )
+        load, (), batch_size=batch_size, seed=seed, tokenizer=tokenizer, vocabulary=vocabulary,
+        lowercase=lowercase, max_tokens=max_tokens,
+    )  # fmt: skip

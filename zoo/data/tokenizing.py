@@ -1,8 +1,9 @@
 """Tokenisers for sentences, by Hugging Face's `tokenizers`: trained on one text, exact on the way back.
 
 A space before a word becomes part of its token (`▁`), and punctuation marks are tokens of their own without one. So
-tokens, put one behind the other, are the text again, which is what BLEU is measured on; only what no token stands for
-is lost, and runs of spaces.
+tokens, put one behind the other, are the text again, which is what BLEU is measured on. What is lost: words and
+characters that no token stands for; which white space it was, since any run of it (and of `▁`) is one space, and none
+at the ends; and how accents were composed (Unicode's NFC).
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,13 +27,15 @@ class SentenceTokenizer:
         file_name: What it is called in a release.
 
     Args:
-        tokenizer: Whose first four tokens are `<pad>`, `<s>`, `</s>` and `<unk>`.
+        tokenizer: Whose first four tokens are `<pad>`, `<s>`, `</s>` and `<unk>`. Where a sentence has these words
+            in it, they are text like any other.
     """
 
     file_name: ClassVar[str] = "tokenizer.json"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._tokenizer.encode_special_tokens = True  # as text; the file does not keep this
 
     @classmethod
     def train(cls, sentences: Iterable[str], kind: Kind, size: int, lowercase: bool = False) -> "SentenceTokenizer":
@@ -44,29 +47,42 @@ class SentenceTokenizer:
                 arXiv:1508.07909); `"word"`: words that come at least twice; `"character"`.
             size: The most tokens to learn, the four special ones included.
             lowercase: Whether capitals are made small.
+
+        Raises:
+            ZooError: There is nothing to learn, or pieces of words need more tokens than `size`.
         """
-        normalise: list[normalizers.Normalizer] = [normalizers.NFC(), normalizers.Strip()]
+        spaces = normalizers.Replace(Regex(r"[\s▁]+"), " ")
+        normalise: list[normalizers.Normalizer] = [normalizers.NFC(), spaces, normalizers.Strip()]
         if lowercase:
             normalise.append(normalizers.Lowercase())
+        unknown = _SPECIAL[UNKNOWN]
         words = partial(trainers.WordLevelTrainer, vocab_size=size, special_tokens=_SPECIAL, show_progress=False)
         if kind == "character":
-            tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
+            tokenizer = Tokenizer(models.WordLevel(unk_token=unknown))
             tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
             tokenizer.decoder = decoders.Fuse()
             trainer: trainers.Trainer = words(min_frequency=1)
         else:
-            normalise.append(normalizers.Replace(Regex(r"\s+"), " "))
-            marks = pre_tokenizers.Punctuation("isolated")
             if kind == "bpe":
-                tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
+                tokenizer = Tokenizer(models.BPE(unk_token=unknown))
                 trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=_SPECIAL, show_progress=False)
+                tokenizer.decoder = decoders.Metaspace()
             else:
-                tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
+                tokenizer = Tokenizer(models.WordLevel(unk_token=unknown))
                 trainer = words(min_frequency=2)
+                # An unknown word had a space before it; a character that no piece of a word has did not.
+                tokenizer.decoder = decoders.Sequence([decoders.Replace(unknown, f"▁{unknown}"), decoders.Metaspace()])
+            marks = pre_tokenizers.Punctuation("isolated")
             tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), marks])
-            tokenizer.decoder = decoders.Metaspace()
         tokenizer.normalizer = normalizers.Sequence(normalise)
         tokenizer.train_from_iterator(sentences, trainer)
+        learnt = tokenizer.get_vocab_size()
+        if learnt == len(_SPECIAL):
+            expected = "a word that comes at least twice" if kind == "word" else "a character"
+            raise ZooError(f"the training sentences hold nothing to learn: expected {expected}")
+        if learnt > size:
+            raise ZooError(f"data.vocabulary={size} is less than the {learnt} tokens that all characters of the "
+                           "training sentences need: raise it, or take data.tokenizer=word")  # fmt: skip
         return cls(tokenizer)
 
     def __len__(self) -> int:
