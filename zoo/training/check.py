@@ -177,5 +177,9 @@ def check(config: dict[str, Any]) -> None:
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip
+    if config["select"] == "best" and any(
+        node["_target_"].endswith(".AverageOfLast") for node in config["callbacks"].values()
+    ):
+        raise ZooError("select=best and callbacks=average_last each choose the weights that are tested: give one")
     _check_places(config)
     _check_claims(config)

@@ -68,6 +68,7 @@ def _save_release(
         "class_names": built.data.dataset.class_names,
         "metrics": metrics,
         "headline": headline,
+        "details": built.task.details,
         "claim": config["claim"],
         "experiment": run.read_overrides()["experiment"],
         "seed": config["seed"],
@@ -101,8 +102,14 @@ def print_table(summary: dict[str, Any], folder: Path) -> None:
     print("\n".join(f"{label:<{width}}  {text}" for label, text in rows), flush=True)
 
 
-def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, Any]:
-    """Tests the selected weights, then writes figures, release and summary, and prints the table.
+def finish(run: RunFolder, config: dict[str, Any], built: Built, selection: str) -> dict[str, Any]:
+    """Tests the weights as they are, then writes figures, release and summary, and prints the table.
+
+    Args:
+        run: The run's folder.
+        config: The frozen config.
+        built: What the run consists of.
+        selection: Which weights these are, in words.
 
     Returns:
         The summary.
@@ -117,7 +124,8 @@ def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, An
         "headline": {"metric": task.headline, "value": metrics[task.headline], "direction": task.headline_direction},
         "claim": config["claim"],
         "metrics": metrics,
-        "selection": "best epoch on validation" if config["select"] == "best" else "last epoch",
+        "details": task.details,
+        "selection": selection,
         "duration_s": recorder.training_seconds,
         "samples": recorder.samples,
         "samples_per_s": recorder.samples_per_second,
