@@ -1,7 +1,7 @@
 """Translations out of a model that scores the next token: the likeliest token each time, or beam search."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -9,7 +9,11 @@ from torch.nn import functional as F
 
 Memory = tuple[Tensor, ...]
 
+# A translation is broken off when it is this much longer than its source (Vaswani et al. 2017, Section 6.1).
+LONGER = 50
 
+
+@runtime_checkable
 class Translator(Protocol):
     """What a model must be able to do; the first dimension of every tensor of a memory is that of the tokens."""
 
@@ -18,6 +22,9 @@ class Translator(Protocol):
 
     def step(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Takes the last tokens `(B,)`; returns logits `(B, V)` of the next ones, and the memory after it."""
+
+    def alignment(self, source: Tensor, target: Tensor) -> Tensor:
+        """Returns which share of its attention each position of `(B, T)` gives each one of `(B, S)`: `(B, T, S)`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class _Search:
 
     def advance(self, log_probabilities: Tensor) -> Tensor:
         """Extends each live hypothesis by its best tokens; returns which hypothesis each new one came from."""
-        rows, beam, size = log_probabilities.shape
+        _, beam, size = log_probabilities.shape
         extended = (self.live[:, :, None] + log_probabilities).flatten(1)
         # Twice the beam: even if all live hypotheses end, as many go on.
         best, where = extended.topk(min(2 * beam, beam * size), dim=1)
@@ -159,3 +166,23 @@ def beam_search(
         memory = tuple(part[(first + origin)[kept].flatten()] for part in memory)
         search.keep(kept)
     return search.finished
+
+
+def translate(
+    model: Translator, source: Tensor, pad: int, begin: int, end: int, beam: int = 5, alpha: float = 0.6
+) -> list[list[int]]:
+    """Returns the best translation found of each source, without begin and end.
+
+    Args:
+        model: In eval mode.
+        source: `(B, S)`, padded at the end.
+        pad: The number of the token that fills up short sentences.
+        begin: Of the one that begins a sentence.
+        end: Of the one that ends it.
+        beam: How many hypotheses of each sentence are alive at a time; 1 is greedy.
+        alpha: Strength of the length penalty.
+    """
+    limits = (source != pad).sum(dim=1) + LONGER
+    if beam == 1:
+        return greedy(model, source, begin, end, limits)
+    return [best[0].tokens for best in beam_search(model, source, begin, end, limits, beam, alpha)]
