@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.data.catalog import DATASETS
-from zoo.data.spec import ImageSpec, Spec, TextSpec
+from zoo.data.spec import ImageSpec, PairSpec, Spec, TextSpec
 from zoo.models.catalog import MODELS
 from zoo.models.registry import arguments_for, create_model, registration
 from zoo.pretrained.release import load_release, save_release
@@ -30,20 +30,34 @@ def _text(spec: TextSpec, device: str = "cpu") -> tuple[Tensor, Tensor]:
     return tokens[:, :-1].to(device), tokens[:, 1:].to(device)
 
 
+def _pairs(spec: PairSpec, device: str = "cpu") -> tuple[tuple[Tensor, Tensor], Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    source = torch.randint(spec.end + 1, spec.source_vocabulary_size, (BATCH, 7), generator=draw)
+    target = torch.randint(spec.end + 1, spec.target_vocabulary_size, (BATCH, 6), generator=draw)
+    source[::2, 4:], target[:, 0] = spec.pad, spec.begin
+    return (source.to(device), target[:, :-1].to(device)), target[:, 1:].to(device)
+
+
+# What a model takes: one tensor, or several.
+Inputs = Tensor | tuple[Tensor, ...]
+
 # How a batch of each task is made up; a new task adds its line.
-BATCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+BATCHES: dict[str, Callable[..., tuple[Inputs, Tensor]]] = {
     "image_classification": _images,
     "language_modeling": _text,
+    "translation": _pairs,
 }
 
 
-def scores_of(net: nn.Module, inputs: Tensor) -> Tensor:
+def scores_of(net: nn.Module, inputs: Inputs) -> Tensor:
     """Returns what a model answers; one with a memory returns that too."""
-    answer = net(inputs)
+    answer = net(*inputs) if isinstance(inputs, tuple) else net(inputs)
     return answer[0] if isinstance(answer, tuple) else answer
 
 
 def scores_shape(spec: Spec) -> tuple[int, ...]:
+    if isinstance(spec, PairSpec):
+        return BATCH, 5, spec.target_vocabulary_size
     return (BATCH, 5, spec.vocabulary_size) if isinstance(spec, TextSpec) else (BATCH, spec.classes)
 
 
@@ -54,9 +68,10 @@ def fitting_spec(name: str) -> Spec:
     return next(spec for spec in specs if not entry.fits or entry.fits(spec) is None)
 
 
-def loss_of(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    own: Any = getattr(net, "loss", F.cross_entropy)
-    return own(scores_of(net, batch[0]), batch[1])
+def loss_of(net: nn.Module, batch: tuple[Inputs, Tensor]) -> Tensor:
+    scores, labels = scores_of(net, batch[0]), batch[1]
+    own: Any = getattr(net, "loss", None)
+    return own(scores, labels) if own else F.cross_entropy(scores.flatten(0, -2), labels.flatten())
 
 
 def _smallest_of_each_paper() -> list[str]:
@@ -72,7 +87,7 @@ def _smallest_of_each_paper() -> list[str]:
 BUILT = sorted({*_smallest_of_each_paper(), *(name for name, entry in MODELS.items() if entry.parameters < 3e5)})
 
 
-def build(name: str) -> tuple[nn.Module, dict[str, Any], tuple[Tensor, Tensor]]:
+def build(name: str) -> tuple[nn.Module, dict[str, Any], tuple[Inputs, Tensor]]:
     spec = fitting_spec(name)
     arguments = arguments_for(name, spec, {})
     torch.manual_seed(5)
@@ -115,11 +130,12 @@ def test_a_few_steps_lower_the_loss(name: str):
 
 @pytest.mark.parametrize("name", BUILT)
 def test_the_seed_decides_the_weights(name: str):
-    one, other = build(name)[0].state_dict(), build(name)[0].state_dict()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    (net, arguments, _), (again, _, _) = build(name), build(name)
     torch.manual_seed(6)
-    different = create_model(name).parameters()
-    assert any(not torch.equal(p, q) for p, q in zip(build(name)[0].parameters(), different, strict=True))
+    different = create_model(name, **arguments)
+    one, same, other = net.state_dict(), again.state_dict(), different.state_dict()
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key, _ in net.named_parameters())
 
 
 @pytest.mark.parametrize("name", BUILT)

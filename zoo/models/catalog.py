@@ -69,6 +69,6 @@ MODELS: dict[str, ModelEntry] = {
     "rnnencdec_small": ModelEntry("zoo.models.rnnsearch", "translation", "bahdanau2014", 4_097_856),
     "transformer_base": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 63_045_632),
     "transformer_big": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 214_171_648),
-    "transformer_small": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 0),
-    "transformer_tiny": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 0),
+    "transformer_small": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 6_240_256),
+    "transformer_tiny": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 2_598_912),
 }

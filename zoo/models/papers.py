@@ -88,4 +88,18 @@ PAPERS: dict[str, Paper] = {
         venue="Advances in Neural Information Processing Systems (NIPS)",
         arxiv="1706.03762",
     ),
+    "wu2021": Paper(
+        title="Good for Misconceived Reasons: An Empirical Revisiting on the Need for Visual Context in Multimodal "
+        "Machine Translation",
+        authors="Zhiyong Wu, Lingpeng Kong, Wei Bi, Xiang Li, Ben Kao",
+        year=2021,
+        venue="Annual Meeting of the Association for Computational Linguistics (ACL)",
+        arxiv="2105.14462",
+    ),
+    "trevett2018": Paper(
+        title="PyTorch Seq2Seq (tutorials)",
+        authors="Ben Trevett",
+        year=2018,
+        venue="github.com/bentrevett/pytorch-seq2seq",
+    ),
 }

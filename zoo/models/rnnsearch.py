@@ -5,7 +5,7 @@ arXiv:1409.0473v7. Equations are those of its Section 3 and Appendix A; RNNencde
 as Appendix A.2.1 has it with a fixed context.
 
 Claims, each tested by the experiment named after it:
-    English-French, newstest2014 (Table 1): RNNsearch-50 26.75 BLEU, RNNencdec-50 17.82; not run here, for the data's size
+    English-French, newstest2014 (Table 1): RNNsearch-50 26.75 BLEU, RNNencdec-50 17.82; not run here: too large
     RNNsearch's lead grows with the length of the sentence (Figure 2): rnnsearch_small_multi30k_de_en against
     rnnencdec_small_multi30k_de_en
 

@@ -372,7 +372,7 @@ def transformer_tiny(
     source_vocabulary_size: int = 10_000,
     target_vocabulary_size: int = 10_000,
     pad: int = 0,
-    dropout: float = 0.3,
+    dropout: float = 0.1,
     shared_embeddings: bool = True,
     pre_norm: bool = False,
 ) -> Transformer:

@@ -57,3 +57,18 @@ def curves(metrics_file: Path, metrics: Sequence[str], labels: Mapping[str, str]
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     return figure
+
+
+def step_size(metrics_file: Path) -> Figure | None:
+    """Draws the learning rate over the optimizer steps; None when none was written."""
+    with metrics_file.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("row") == "step" and row.get("lr")]
+    if not rows:
+        return None
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([int(row["step"]) for row in rows], [float(row["lr"]) for row in rows], color=COLOURS["train"])
+    axes.set(xlabel="optimizer step", ylabel="learning rate", title="learning rate")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    return figure

@@ -56,6 +56,7 @@ class Task(LightningModule):
         self.headline_direction = self.headlines[headline]
         self.watched = watched
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
+        self.details: dict[str, Any] = {}  # what else is known of the test's metrics; plain JSON
         self.texts: dict[str, str] = {}  # what a model wrote after the epoch, by name
         self._optimizer = optimizer
         self._scheduler = scheduler
