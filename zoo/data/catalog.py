@@ -5,7 +5,7 @@ A test holds this table and the registrations in the dataset files equal.
 
 from dataclasses import dataclass
 
-from zoo.data.spec import ImageSpec, PairSpec, Spec, TextSpec
+from zoo.data.spec import ControlSpec, ImageSpec, PairSpec, Spec, TextSpec
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,88 @@ DATASETS: dict[str, DatasetEntry] = {
         "image_classification",
         ImageSpec(3, 224, 224, 1000),
         "1,281,167 photographs of 1,000 kinds of things (Russakovsky et al. 2015); bring your own copy",
+        0,
+        your_own=True,
+    ),
+    "cartpole": DatasetEntry(
+        "zoo.data.environments",
+        "cartpole",
+        "q_learning",
+        ControlSpec((4,), 2, "float32"),
+        "a pole to be balanced for 500 steps (Gymnasium's CartPole-v1); embedded",
+        0,
+    ),
+    "gymnasium": DatasetEntry(
+        "zoo.data.environments",
+        "gymnasium",
+        "q_learning",
+        None,
+        "any environment of Gymnasium's with discrete actions: data.id=Acrobot-v1",
+        0,
+        your_own=True,
+    ),
+    "minatar_asterix": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_asterix",
+        "q_learning",
+        ControlSpec((4, 10, 10), 6, "bool"),
+        "MinAtar's Asterix on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_breakout": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_breakout",
+        "q_learning",
+        ControlSpec((4, 10, 10), 6, "bool"),
+        "MinAtar's Breakout on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_freeway": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_freeway",
+        "q_learning",
+        ControlSpec((7, 10, 10), 6, "bool"),
+        "MinAtar's Freeway on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_seaquest": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_seaquest",
+        "q_learning",
+        ControlSpec((10, 10, 10), 6, "bool"),
+        "MinAtar's Seaquest on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_space_invaders": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_space_invaders",
+        "q_learning",
+        ControlSpec((6, 10, 10), 6, "bool"),
+        "MinAtar's Space Invaders on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "atari_breakout": DatasetEntry(
+        "zoo.data.environments",
+        "atari_breakout",
+        "q_learning",
+        ControlSpec((4, 84, 84), 4, "uint8"),
+        "Atari's Breakout, as the DQN of 2015 sees it",
+        0,
+    ),
+    "atari_pong": DatasetEntry(
+        "zoo.data.environments",
+        "atari_pong",
+        "q_learning",
+        ControlSpec((4, 84, 84), 6, "uint8"),
+        "Atari's Pong, as the DQN of 2015 sees it",
+        0,
+    ),
+    "atari": DatasetEntry(
+        "zoo.data.environments",
+        "atari",
+        "q_learning",
+        None,
+        "any Atari game of ale-py's: data.game=space_invaders",
         0,
         your_own=True,
     ),

@@ -54,6 +54,11 @@ class ControlSpec:
     actions: int
     dtype: str
 
+    @property
+    def channels(self) -> int:
+        """The first dimension of an observation: channels of a picture, numbers of a vector."""
+        return self.observation_shape[0]
+
     def __str__(self) -> str:
         return f"an environment with {self.dtype} observations {self.observation_shape} and {self.actions} actions"
 

@@ -71,4 +71,8 @@ MODELS: dict[str, ModelEntry] = {
     "transformer_big": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 214_171_648),
     "transformer_small": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 6_240_256),
     "transformer_tiny": ModelEntry("zoo.models.transformer", "translation", "vaswani2017", 2_598_912),
+    "dqn_nature": ModelEntry("zoo.models.dqn", "q_learning", "mnih2015", 1_686_180),
+    "dqn_2013": ModelEntry("zoo.models.dqn", "q_learning", "mnih2013", 677_172),
+    "dqn_minatar": ModelEntry("zoo.models.dqn", "q_learning", "young2019", 132_566),
+    "dqn_mlp": ModelEntry("zoo.models.dqn", "q_learning", "mnih2015", 10_934),
 }

@@ -102,4 +102,25 @@ PAPERS: dict[str, Paper] = {
         year=2018,
         venue="github.com/bentrevett/pytorch-seq2seq",
     ),
+    "mnih2013": Paper(
+        title="Playing Atari with Deep Reinforcement Learning",
+        authors="Volodymyr Mnih, Koray Kavukcuoglu, David Silver, Alex Graves, Ioannis Antonoglou, Daan Wierstra, "
+        "Martin Riedmiller",
+        year=2013,
+        venue="NIPS Deep Learning Workshop",
+        arxiv="1312.5602",
+    ),
+    "mnih2015": Paper(
+        title="Human-level control through deep reinforcement learning",
+        authors="Volodymyr Mnih, Koray Kavukcuoglu, David Silver, Andrei A. Rusu, Joel Veness, et al.",
+        year=2015,
+        venue="Nature 518:529-533",
+    ),
+    "young2019": Paper(
+        title="MinAtar: An Atari-Inspired Testbed for Thorough and Reproducible Reinforcement Learning Experiments",
+        authors="Kenny Young, Tian Tian",
+        year=2019,
+        venue="arXiv",
+        arxiv="1903.03176",
+    ),
 }

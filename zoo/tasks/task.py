@@ -93,6 +93,15 @@ class Task(LightningModule):
         """Returns how many samples (`sample_unit`) a batch holds."""
         return len(batch[0])
 
+    @property
+    def curve_steps(self) -> int:
+        """What curves count: optimizer steps."""
+        return self.trainer.global_step
+
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
         """Draws the task's pictures after the test; file name without ending -> figure."""
+        return {}
+
+    def animations(self) -> dict[str, Callable[[Path], None]]:
+        """Returns what writes moving pictures after the test, given a `.gif` file; by name without ending."""
         return {}

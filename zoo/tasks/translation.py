@@ -11,6 +11,7 @@ from zoo.data.pair_loader import PairBatch
 from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
 from zoo.decoding.beam import Translator, translate
 from zoo.metrics.bleu import TOKENIZERS, bleu, bleu_by_length
+from zoo.metrics.ranks import gathered
 from zoo.metrics.totals import Totals
 from zoo.tasks.task import Task
 
@@ -137,8 +138,7 @@ class Translation(Task):
             self.translated[place] = Translated(source, text, reference)
 
     def _report(self, split: str) -> None:
-        kept = _of_all_ranks(self.translated)
-        self.translated = {place: kept[place] for place in sorted(kept)}
+        self.translated = dict(sorted(gathered(list(self.translated.items()))))
         sources, said, meant = (list(texts) for texts in zip(*self.translated.values(), strict=True))
         scored = bleu(said, meant, self.bleu_lowercase, self.bleu_tokenize)
         cased = bleu(said, meant, False, self.bleu_tokenize)
@@ -209,11 +209,3 @@ class Translation(Task):
                 )
             drawn.append((self.tokenizer.pieces(source), self.tokenizer.pieces(target), weights[0].float().cpu()))
         return drawn
-
-
-def _of_all_ranks(kept: dict[int, Translated]) -> dict[int, Translated]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return kept
-    shares: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shares, kept)
-    return {place: translated for share in shares for place, translated in share.items()}

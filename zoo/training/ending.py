@@ -48,6 +48,8 @@ def _write_figures(run: RunFolder, task: Task) -> list[Path]:
         path = run.figures / f"{name}.png"
         figure.savefig(path, dpi=150)
         written.append(path)
+    for name, write in task.animations().items():
+        write(run.figures / f"{name}.gif")
     return written
 
 

@@ -13,15 +13,17 @@ from zoo.pretrained.hub import find_release
 if TYPE_CHECKING:
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
     from zoo.pretrained.pipelines.language_modeling import LanguageModelingPipeline
+    from zoo.pretrained.pipelines.q_learning import QLearningPipeline
     from zoo.pretrained.pipelines.translation import TranslationPipeline
 
-    Pipeline = ImageClassificationPipeline | LanguageModelingPipeline | TranslationPipeline
+    Pipeline = ImageClassificationPipeline | LanguageModelingPipeline | TranslationPipeline | QLearningPipeline
 
 # Task -> module and class.
 PIPELINES = {
     "image_classification": ("zoo.pretrained.pipelines.image_classification", "ImageClassificationPipeline"),
     "language_modeling": ("zoo.pretrained.pipelines.language_modeling", "LanguageModelingPipeline"),
     "translation": ("zoo.pretrained.pipelines.translation", "TranslationPipeline"),
+    "q_learning": ("zoo.pretrained.pipelines.q_learning", "QLearningPipeline"),
 }
 
 

@@ -82,7 +82,9 @@ class MetricsRecorder(Checkpoint):
 
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
         if trainer.is_global_zero:
-            step = trainer.global_step
+            task = trainer.lightning_module
+            assert isinstance(task, Task)
+            step = task.curve_steps
             self.file.append({"row": row, "epoch": self.epochs, "step": step, **metrics})
             for logger in trainer.loggers:
                 logger.log_metrics({"epoch": self.epochs, **metrics}, step=step)
@@ -104,7 +106,9 @@ class MetricsRecorder(Checkpoint):
         self.samples += pl_module.count_samples(batch) * trainer.world_size
         self._within_epoch = not ends_epoch(trainer, batch_idx)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.global_step % self.every_steps:
+        # Lightning does not count the steps of a task that makes them by itself: its rows are by batches.
+        done = trainer.global_step if pl_module.automatic_optimization else trainer.fit_loop.total_batch_idx + 1
+        if not stepped or done % self.every_steps:
             return
         samples, seconds = self._logged_at
         self._logged_at = (self.samples, self._elapsed())
