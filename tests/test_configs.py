@@ -23,9 +23,14 @@ from zoo.training.signatures import check_signatures
 CONFIGS = shipped("configs")
 HARDWARE = {"accelerator", "devices", "num_nodes", "strategy", "precision"}
 # What a choice cannot be made without: a model of its task, where that is not the default's.
-MODEL_OF_TASK = {"language_modeling": ["model=lstm_small"], "translation": ["model=transformer_tiny"]}
+MODEL_OF_TASK = {
+    "language_modeling": ["model=lstm_small"],
+    "translation": ["model=transformer_tiny"],
+    "q_learning": ["model=dqn_mlp"],
+}
 NEEDS = (
     {"early_stopping": ["data.validation=200"], "translation_vaswani2017": MODEL_OF_TASK["translation"]}
+    | dict.fromkeys(("q_learning_cartpole", "q_learning_young2019"), MODEL_OF_TASK["q_learning"])
     | MODEL_OF_TASK
     | {name: MODEL_OF_TASK[entry.task] for name, entry in DATASETS.items() if entry.task in MODEL_OF_TASK}
 )
@@ -104,6 +109,7 @@ def test_a_model_s_config_lists_every_argument(name: str):
     assert config["task"]["name"] == MODELS[name].task
     for keyword, value in config["model"].items():
         default = entry.parameters[keyword].default
+        default = list(default) if isinstance(default, tuple) else default  # YAML has lists only
         assert keyword in entry.from_spec or value == default, f"{keyword}: YAML and constructor differ"
 
 
@@ -144,7 +150,9 @@ def test_an_experiment(name: str):
     assert data in DATASETS
     assert set(own) - {"defaults"} <= set(TOP_LEVEL)
     assert not {"optimizer", "scheduler"} & set(own), "a recipe is a file of its own"
-    # Names: <model>_<data>[_<variant>]; releases have a hyphen before the data.
+    # Names: <model>_<data>[_<variant>]; releases have a hyphen before the data. A word that ends the one and begins the
+    # other comes once: dqn_minatar_breakout is dqn_minatar on minatar_breakout.
+    data = data.removeprefix(f"{model.rpartition('_')[2]}_")
     variant = name.removeprefix(f"{model}_{data}")
     assert name == f"{model}_{data}{variant}"
     assert not variant or re.fullmatch(r"_[a-z0-9_]+", variant)

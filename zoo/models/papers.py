@@ -123,4 +123,11 @@ PAPERS: dict[str, Paper] = {
         venue="arXiv",
         arxiv="1903.03176",
     ),
+    "huang2022": Paper(
+        title="CleanRL: High-quality Single-file Implementations of Deep Reinforcement Learning Algorithms",
+        authors="Shengyi Huang, Rousslan Fernand Julien Dossa, Chang Ye, Jeff Braga, Dipam Chakraborty, Kinal Mehta, "
+        "João G.M. Araújo",
+        year=2022,
+        venue="Journal of Machine Learning Research 23(274):1-18",
+    ),
 }
