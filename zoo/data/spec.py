@@ -17,6 +17,11 @@ class ImageSpec:
     width: int
     classes: int
 
+    @property
+    def side(self) -> int:
+        """The height, of images that are square."""
+        return self.height
+
     def __str__(self) -> str:
         return f"{self.channels}x{self.height}x{self.width} images of {self.classes} classes"
 

@@ -130,4 +130,33 @@ PAPERS: dict[str, Paper] = {
         year=2022,
         venue="Journal of Machine Learning Research 23(274):1-18",
     ),
+    "goodfellow2014": Paper(
+        title="Generative Adversarial Nets",
+        authors="Ian J. Goodfellow, Jean Pouget-Abadie, Mehdi Mirza, Bing Xu, David Warde-Farley, Sherjil Ozair, "
+        "Aaron Courville, Yoshua Bengio",
+        year=2014,
+        venue="Advances in Neural Information Processing Systems (NIPS)",
+        arxiv="1406.2661",
+    ),
+    "radford2015": Paper(
+        title="Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+        authors="Alec Radford, Luke Metz, Soumith Chintala",
+        year=2015,
+        venue="International Conference on Learning Representations (ICLR 2016)",
+        arxiv="1511.06434",
+    ),
+    "arjovsky2017": Paper(
+        title="Wasserstein GAN",
+        authors="Martin Arjovsky, Soumith Chintala, Léon Bottou",
+        year=2017,
+        venue="International Conference on Machine Learning (ICML)",
+        arxiv="1701.07875",
+    ),
+    "gulrajani2017": Paper(
+        title="Improved Training of Wasserstein GANs",
+        authors="Ishaan Gulrajani, Faruk Ahmed, Martin Arjovsky, Vincent Dumoulin, Aaron Courville",
+        year=2017,
+        venue="Advances in Neural Information Processing Systems (NIPS)",
+        arxiv="1704.00028",
+    ),
 }

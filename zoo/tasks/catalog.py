@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {
     "language_modeling": "zoo.tasks.language_modeling.LanguageModeling",
     "translation": "zoo.tasks.translation.Translation",
     "q_learning": "zoo.tasks.q_learning.QLearning",
+    "adversarial": "zoo.tasks.adversarial.Adversarial",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import LightningModule
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -58,6 +58,7 @@ class Task(LightningModule):
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
         self.details: dict[str, Any] = {}  # what else is known of the test's metrics; plain JSON
         self.texts: dict[str, str] = {}  # what a model wrote after the epoch, by name
+        self.pictures: dict[str, Tensor] = {}  # what it drew, `(N, C, H, W)`, pixels from 0 to 1
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._scheduler_interval = scheduler_interval

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from zoo.data.sheets import write_png
 from zoo.tasks.task import Task
 from zoo.training import loggers
 from zoo.training.callbacks.stopping import ends_epoch
@@ -130,6 +131,7 @@ class MetricsRecorder(Checkpoint):
         # Texts at once: those of a validation within an epoch are in no checkpoint that may follow it.
         if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
             self._write_texts(trainer, pl_module.texts)
+            self._write_pictures(pl_module.pictures)
         if self._within_epoch:
             self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
         else:
@@ -151,6 +153,13 @@ class MetricsRecorder(Checkpoint):
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, text.rstrip() + "\n")
             loggers.write_text(trainer.loggers, name, text, trainer.global_step)
+
+    def _write_pictures(self, pictures: dict[str, Tensor]) -> None:
+        """Writes `samples/epoch-<n>.png` beside metrics.csv."""
+        for images in pictures.values():
+            path = self.file.path.parent / "samples" / f"epoch-{self.epochs + 1:03d}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_png(images, path)
 
     def _published(self, task: Task, *splits: str) -> dict[str, float]:
         return {name: value for name, value in task.published.items() if name.split("/")[0] in splits}
