@@ -27,13 +27,15 @@ MODEL_OF_TASK = {
     "language_modeling": ["model=lstm_small"],
     "translation": ["model=transformer_tiny"],
     "q_learning": ["model=dqn_mlp"],
+    "adversarial": ["model=gan_mlp"],
 }
 NEEDS = (
-    {"early_stopping": ["data.validation=200"], "translation_vaswani2017": MODEL_OF_TASK["translation"]}
-    | dict.fromkeys(("q_learning_cartpole", "q_learning_young2019"), MODEL_OF_TASK["q_learning"])
+    {"early_stopping": ["data.validation=200"]}
     | MODEL_OF_TASK
+    | {choice: MODEL_OF_TASK[task] for choice in group_choices("task") for task in MODEL_OF_TASK
+       if choice.startswith(f"{task}_")}
     | {name: MODEL_OF_TASK[entry.task] for name, entry in DATASETS.items() if entry.task in MODEL_OF_TASK}
-)
+)  # fmt: skip
 CHOICES = [(group, choice) for group in config_groups() if group != "hydra" for choice in group_choices(group)]
 
 

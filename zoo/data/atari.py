@@ -4,7 +4,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from PIL import Image
 
 from zoo.data.vector import GAME_GOES_ON
 from zoo.errors import ZooError
@@ -108,4 +107,6 @@ class NaturePreprocessing(gymnasium.Wrapper):
 
 def _small(screen: np.ndarray) -> np.ndarray:
     """Returns `(210, 160)` as `(1, 84, 84)`: each pixel the mean of the area that it covers."""
+    from PIL import Image  # on first use
+
     return np.asarray(Image.fromarray(screen).resize((SIDE, SIDE), Image.Resampling.BOX))[None]

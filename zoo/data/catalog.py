@@ -233,4 +233,20 @@ DATASETS: dict[str, DatasetEntry] = {
         0,
         your_own=True,
     ),
+    "gaussians_8": DatasetEntry(
+        "zoo.data.toy",
+        "gaussians_8",
+        "adversarial",
+        ImageSpec(1, 1, 2, 1),
+        "eight Gaussians on a circle, points in the plane; embedded",
+        0,
+    ),
+    "gaussians_25": DatasetEntry(
+        "zoo.data.toy",
+        "gaussians_25",
+        "adversarial",
+        ImageSpec(1, 1, 2, 1),
+        "twenty-five Gaussians on a grid, points in the plane; embedded",
+        0,
+    ),
 }

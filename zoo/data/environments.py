@@ -11,8 +11,9 @@ from zoo.data.atari import NaturePreprocessing, make_game
 from zoo.data.episodes import EpisodeLoader, TickLoader
 from zoo.data.minatar import GAMES, MinAtarGame
 from zoo.data.registry import register_dataset
+from zoo.data.seeds import derived_seed
 from zoo.data.spec import ControlSpec
-from zoo.data.vector import EnvironmentVector, episode_seed
+from zoo.data.vector import EnvironmentVector
 from zoo.errors import ZooError
 
 _TRAINING, _VALIDATION, _TEST = range(3)  # whose episodes a seed is for
@@ -90,11 +91,11 @@ class EnvironmentData:
     def train_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> TickLoader:
         """Returns the ticks of a rank, which has environments and a memory of its own."""
         make = partial(self.vector, count=self._environments, training=True)
-        return TickLoader(make, episode_seed(self._seed, _TRAINING, rank), self._ticks, self._steps, self._batch_size)
+        return TickLoader(make, derived_seed(self._seed, _TRAINING, rank), self._ticks, self._steps, self._batch_size)
 
     def _episodes_of(self, split: int, episodes: int, rank: int, world: int) -> EpisodeLoader:
         make = partial(self.vector, training=False)
-        return EpisodeLoader(make, episode_seed(self._seed, split), episodes, 2 * self._environments, rank, world)
+        return EpisodeLoader(make, derived_seed(self._seed, split), episodes, 2 * self._environments, rank, world)
 
     def validation_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> EpisodeLoader:
         """Returns the episodes after each epoch."""

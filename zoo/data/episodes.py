@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from zoo.data.vector import EnvironmentVector, episode_seed
+from zoo.data.seeds import derived_seed
+from zoo.data.vector import EnvironmentVector
 from zoo.errors import ZooError
 
 
@@ -102,5 +103,5 @@ class EpisodeLoader:
     def __iter__(self) -> Iterator[Episodes]:
         """Yields the batches."""
         for number, size in self._batches:
-            seed = episode_seed(self._seed, number)
+            seed = derived_seed(self._seed, number)
             yield Episodes(self._make(seed, size), seed)

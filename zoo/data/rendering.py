@@ -4,7 +4,6 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
-from PIL import Image, ImageDraw
 
 from zoo.data.minatar import MinAtarGame
 
@@ -37,6 +36,8 @@ def _board(game: MinAtarGame) -> np.ndarray:
 
 def _cartpole(environment: gymnasium.Env) -> np.ndarray:
     """Draws cart and pole; the track is 4.8 wide, the pole 1 long."""
+    from PIL import Image, ImageDraw  # on first use
+
     position, _, angle, _ = np.asarray(environment.state)  # type: ignore[attr-defined]
     width, height, ground = 300, 200, 160
     x = width * (0.5 + position / 4.8)
@@ -51,5 +52,7 @@ def _cartpole(environment: gymnasium.Env) -> np.ndarray:
 
 def write_gif(frames: list[np.ndarray], path: Path, frames_per_second: float = 30) -> None:
     """Writes pictures `(H, W, 3)` as an animated GIF that repeats for ever."""
+    from PIL import Image  # on first use
+
     first, *others = (Image.fromarray(frame).quantize(32) for frame in frames)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / frames_per_second), loop=0)

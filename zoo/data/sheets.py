@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 
@@ -21,6 +20,8 @@ def sheet(images: Tensor, columns: int = 8) -> Tensor:
 
 def write_png(images: Tensor, path: Path, columns: int = 8, scale: int = 3) -> None:
     """Writes a sheet of images, pixels from 0 to 1, each pixel enlarged."""
+    from PIL import Image  # on first use
+
     pixels = (sheet(images, columns).clamp(0, 1) * 255).round().to(torch.uint8)
     pixels = pixels.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
     array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous().numpy()

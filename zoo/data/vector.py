@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from zoo.data.seeds import derived_seed
 from zoo.errors import ZooError
 
 # In `info`, by an environment whose episode ended with a life while its game goes on: `reset()` without a seed goes on.
@@ -33,11 +34,6 @@ class Game(NamedTuple):
     environment: int
     score: float
     length: int
-
-
-def episode_seed(*numbers: int) -> int:
-    """Returns a seed that other numbers do not give."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class EnvironmentVector:
@@ -91,7 +87,7 @@ class EnvironmentVector:
 
     def _begin(self, number: int) -> None:
         """Begins an episode, of a new game."""
-        seed = episode_seed(self._seed, number, self._episode[number])
+        seed = derived_seed(self._seed, number, self._episode[number])
         frame, _ = self.environments[number].reset(seed=seed)
         self._actions[number] = []
         self._score[number], self._length[number] = 0.0, 0

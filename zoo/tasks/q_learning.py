@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from zoo.data.episodes import Episodes, Tick
 from zoo.data.rendering import picture, write_gif
 from zoo.data.replay import ReplayMemory, Transitions
-from zoo.data.vector import EnvironmentVector, episode_seed
+from zoo.data.seeds import derived_seed
+from zoo.data.vector import EnvironmentVector
 from zoo.decoding.playing import act, play
 from zoo.errors import ZooError
 from zoo.metrics.ranks import gathered
@@ -130,7 +131,7 @@ class QLearning(Task):
             shape = environments.frame_shape
             self.memory = ReplayMemory(self.capacity, len(environments), shape, environments.dtype, environments.stack)
             # The global generator, which the run's seed has set, decides.
-            self._draw = np.random.default_rng(episode_seed(torch.initial_seed(), self.global_rank))
+            self._draw = np.random.default_rng(derived_seed(torch.initial_seed(), self.global_rank))
             if self._stored is not None:
                 self.memory.load(self._folder(), self._stored["memory"])
                 self._draw.bit_generator.state = self._stored["draw"]

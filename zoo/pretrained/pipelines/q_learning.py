@@ -11,7 +11,7 @@ from torch import nn
 from zoo.data.environments import EnvironmentData
 from zoo.data.registry import create_dataset
 from zoo.data.rendering import picture, write_gif
-from zoo.data.vector import episode_seed
+from zoo.data.seeds import derived_seed
 from zoo.decoding.playing import play
 from zoo.errors import ZooError
 from zoo.pretrained.release import load_release
@@ -80,7 +80,7 @@ class QLearningPipeline:
         device = next(self.model.parameters(), torch.empty(0)).device
         played: list[Episode] = []
         for first in range(0, episodes, _TOGETHER):
-            own = episode_seed(seed, first)
+            own = derived_seed(seed, first)
             environments = self.data.vector(own, min(_TOGETHER, episodes - first), training=False)
 
             def watch(first: int = first, game: Any = environments.environments[0]) -> None:
