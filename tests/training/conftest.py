@@ -47,8 +47,8 @@ def assert_same(rows: Callable[..., list[dict[str, str]]]) -> Callable[[RunFolde
     def measured(run: RunFolder) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key not in TIMING} for row in rows(run)]
 
-    def written(run: RunFolder) -> dict[str, str]:
-        return {path.name: path.read_text(encoding="utf-8") for path in (run.path / "samples").glob("*")}
+    def written(run: RunFolder) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (run.path / "samples").glob("*")}
 
     def compare(run: RunFolder, reference: RunFolder) -> None:
         assert measured(run) == measured(reference)

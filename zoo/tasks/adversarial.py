@@ -122,7 +122,7 @@ class Adversarial(Task):
     def _pixels(self, images: Tensor) -> Tensor:
         """Returns what the loader gives as pixels from 0 to 1."""
         prepared = self.trainer.datamodule.dataset.preprocessing  # type: ignore[attr-defined]
-        if not isinstance(prepared.get("mean"), list):
+        if "mean_image" in prepared:
             raise ZooError("adversarial training needs images without a mean image: give data.mean=null")
         mean, std = (images.new_tensor(prepared[key]).view(-1, 1, 1) for key in ("mean", "std"))
         return (images * std + mean).clamp(0, 1)
