@@ -12,7 +12,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="by default a GPU, if any")
     parser.add_argument("--rounds", type=int, default=5, help="how often each way is timed")
-    parser.add_argument("--steps", type=int, help="training steps timed at a time, by default each case's own number")
+    parser.add_argument("--steps", type=int, help="steps timed at a time, by default each case's own number")
     parser.add_argument("--only", nargs="+", default=(), metavar="CASE", help="names of cases, as the table has them")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     arguments = parser.parse_args()

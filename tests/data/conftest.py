@@ -1,4 +1,4 @@
-"""A misbehaving HTTP server on loopback, a small archive, small IDX files and CIFAR batches, the real CIFAR-10."""
+"""A misbehaving HTTP server on loopback, a small archive, small IDX files, CIFAR, what splits of pairs hold."""
 
 import gzip
 import hashlib
@@ -22,6 +22,8 @@ from zoo.data.archives import Archive, Member, read_members
 from zoo.data.cifar import CIFAR10_ARCHIVE, load_cifar
 from zoo.data.image_loader import Batch
 from zoo.data.in_memory import InMemoryImages
+from zoo.data.pair_loader import EvaluationPairLoader, TrainingPairLoader
+from zoo.data.sentence_pairs import PairData
 from zoo.data.sources import SourceFile
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
@@ -336,3 +338,17 @@ def real_cifar10(real_data: Path, tmp_path_factory: pytest.TempPathFactory, requ
     with FileLock(f"{folder}.lock"):
         CIFAR10_ARCHIVE.unpack(found, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def splits() -> Callable[[PairData], list[list[tuple[str, str]]]]:
+    """Returns the sentences of the training, validation and test split, each in the order of its file."""
+
+    def texts(loader: TrainingPairLoader | EvaluationPairLoader) -> list[tuple[str, str]]:
+        found = {at: text for batch in loader for at, text in zip(batch.places.tolist(), batch.texts, strict=True)}
+        assert sorted(found) == list(range(len(found)))
+        return [found[place] for place in sorted(found)]
+
+    return lambda dataset: [
+        texts(loader) for loader in (dataset.train_loader(), dataset.validation_loader(), dataset.test_loader())
+    ]

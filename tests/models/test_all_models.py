@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.data.catalog import DATASETS
-from zoo.data.spec import ImageSpec, Spec, TextSpec
+from zoo.data.spec import SPEC_OF_TASK, ControlSpec, ImageSpec, PairSpec, Spec, TextSpec
 from zoo.models.catalog import MODELS
+from zoo.models.gan import AdversarialNetworks
 from zoo.models.registry import arguments_for, create_model, registration
 from zoo.pretrained.release import load_release, save_release
 
@@ -30,33 +31,72 @@ def _text(spec: TextSpec, device: str = "cpu") -> tuple[Tensor, Tensor]:
     return tokens[:, :-1].to(device), tokens[:, 1:].to(device)
 
 
+def _pairs(spec: PairSpec, device: str = "cpu") -> tuple[tuple[Tensor, Tensor], Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    source = torch.randint(spec.end + 1, spec.source_vocabulary_size, (BATCH, 7), generator=draw)
+    target = torch.randint(spec.end + 1, spec.target_vocabulary_size, (BATCH, 6), generator=draw)
+    source[::2, 4:], target[:, 0] = spec.pad, spec.begin
+    return (source.to(device), target[:, :-1].to(device)), target[:, 1:].to(device)
+
+
+def _observations(spec: ControlSpec, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    seen = torch.randint(256, (BATCH, *spec.observation_shape), generator=draw)
+    seen = {"uint8": seen.byte(), "bool": seen > 200}.get(spec.dtype, seen / 255)
+    return seen.to(device), torch.randint(spec.actions, (BATCH,), generator=draw).to(device)
+
+
+def _noise(spec: ImageSpec, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Noise for a generator; the toy's has 2 numbers, the others' 100."""
+    noise = torch.rand(BATCH, 2 if spec.width == 2 else 100, generator=torch.Generator().manual_seed(3)) - 0.5
+    return noise.to(device), torch.zeros(BATCH, device=device)
+
+
+# What a model takes: one tensor, or several.
+Inputs = Tensor | tuple[Tensor, ...]
+
 # How a batch of each task is made up; a new task adds its line.
-BATCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+BATCHES: dict[str, Callable[..., tuple[Inputs, Tensor]]] = {
     "image_classification": _images,
     "language_modeling": _text,
+    "translation": _pairs,
+    "q_learning": _observations,
+    "adversarial": _noise,
 }
 
 
-def scores_of(net: nn.Module, inputs: Tensor) -> Tensor:
-    """Returns what a model answers; one with a memory returns that too."""
-    answer = net(inputs)
+def scores_of(net: nn.Module, inputs: Inputs) -> Tensor:
+    """Returns what a model answers; one with a memory returns that too, and two networks answer through each other."""
+    if isinstance(net, AdversarialNetworks):
+        return net.discriminator(net.generator(inputs))
+    answer = net(*inputs) if isinstance(inputs, tuple) else net(inputs)
     return answer[0] if isinstance(answer, tuple) else answer
 
 
-def scores_shape(spec: Spec) -> tuple[int, ...]:
-    return (BATCH, 5, spec.vocabulary_size) if isinstance(spec, TextSpec) else (BATCH, spec.classes)
+def scores_shape(spec: Spec, task: str) -> tuple[int, ...]:
+    if isinstance(spec, PairSpec):
+        return BATCH, 5, spec.target_vocabulary_size
+    if isinstance(spec, TextSpec):
+        return BATCH, 5, spec.vocabulary_size
+    if isinstance(spec, ControlSpec):
+        return BATCH, spec.actions
+    return BATCH, 1 if task == "adversarial" else spec.classes
 
 
 def fitting_spec(name: str) -> Spec:
     """Returns the spec of the first dataset that the model takes."""
     entry = registration(name)
-    specs = [data.spec for data in DATASETS.values() if data.task == entry.task and data.spec is not None]
+    kind = SPEC_OF_TASK[entry.task]
+    specs = [data.spec for data in DATASETS.values() if isinstance(data.spec, kind)]
     return next(spec for spec in specs if not entry.fits or entry.fits(spec) is None)
 
 
-def loss_of(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    own: Any = getattr(net, "loss", F.cross_entropy)
-    return own(scores_of(net, batch[0]), batch[1])
+def loss_of(net: nn.Module, batch: tuple[Inputs, Tensor]) -> Tensor:
+    scores, labels = scores_of(net, batch[0]), batch[1]
+    if isinstance(net, AdversarialNetworks):
+        return F.softplus(-scores).mean()
+    own: Any = getattr(net, "loss", None)
+    return own(scores, labels) if own else F.cross_entropy(scores.flatten(0, -2), labels.flatten())
 
 
 def _smallest_of_each_paper() -> list[str]:
@@ -72,7 +112,7 @@ def _smallest_of_each_paper() -> list[str]:
 BUILT = sorted({*_smallest_of_each_paper(), *(name for name, entry in MODELS.items() if entry.parameters < 3e5)})
 
 
-def build(name: str) -> tuple[nn.Module, dict[str, Any], tuple[Tensor, Tensor]]:
+def build(name: str) -> tuple[nn.Module, dict[str, Any], tuple[Inputs, Tensor]]:
     spec = fitting_spec(name)
     arguments = arguments_for(name, spec, {})
     torch.manual_seed(5)
@@ -86,7 +126,7 @@ def test_shape_and_size(name: str):
     with torch.device("meta"):
         net = create_model(name, **arguments_for(name, spec, {})).eval()
         paper_s_own = create_model(name)
-    assert scores_of(net, inputs).shape == scores_shape(spec)
+    assert scores_of(net, inputs).shape == scores_shape(spec, MODELS[name].task)
     assert sum(p.numel() for p in paper_s_own.parameters() if p.requires_grad) == MODELS[name].parameters
 
 
@@ -115,11 +155,12 @@ def test_a_few_steps_lower_the_loss(name: str):
 
 @pytest.mark.parametrize("name", BUILT)
 def test_the_seed_decides_the_weights(name: str):
-    one, other = build(name)[0].state_dict(), build(name)[0].state_dict()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    (net, arguments, _), (again, _, _) = build(name), build(name)
     torch.manual_seed(6)
-    different = create_model(name).parameters()
-    assert any(not torch.equal(p, q) for p, q in zip(build(name)[0].parameters(), different, strict=True))
+    different = create_model(name, **arguments)
+    one, same, other = net.state_dict(), again.state_dict(), different.state_dict()
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key, _ in net.named_parameters())
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -1,4 +1,4 @@
-"""Piecewise constant step sizes: the paper's table, PyTorch's MultiStepLR, exact resume."""
+"""Step sizes: papers' tables and formulas, PyTorch's MultiStepLR, exact resume."""
 
 import io
 from bisect import bisect_right
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import MultiStepLR
 
-from zoo.optim.schedules import PiecewiseConstant
+from zoo.optim.schedules import InverseSquareRoot, PiecewiseConstant
 
 
 def make_optimizer(*rates):
@@ -96,3 +96,50 @@ def test_resumes_exactly_anywhere(table, stop):
 def test_wrong_tables_are_refused(milestones, factors, message):
     with pytest.raises(ValueError, match=message):
         PiecewiseConstant(make_optimizer(), milestones, factors)
+
+
+def equation_3(update: int, width: int = 512, warmup: int = 4000) -> float:
+    """The step size of an update, the first of which is number 1 (Vaswani et al. 2017, Section 5.3)."""
+    return width**-0.5 * min(update**-0.5, update * warmup**-1.5)
+
+
+def test_the_inverse_square_root_is_the_paper_s_equation():
+    optimizer = make_optimizer(equation_3(4000))
+    seen = [rate for (rate,) in rates_of(optimizer, InverseSquareRoot(optimizer, warmup=4000), 12_000)]
+    assert seen == pytest.approx([equation_3(update) for update in range(1, 12_001)], rel=1e-12, abs=0)
+    assert seen.index(max(seen)) + 1 == 4000
+    assert max(seen) == pytest.approx(7.0e-4, rel=0.002)
+
+
+def test_without_a_warm_up_the_first_update_has_the_highest_step_size():
+    optimizer = make_optimizer(0.3, 0.1)
+    seen = rates_of(optimizer, InverseSquareRoot(optimizer, warmup=1), 4)
+    for first, rates in zip((0.3, 0.1), zip(*seen, strict=True), strict=True):
+        assert rates == pytest.approx([first, first / 2**0.5, first / 3**0.5, first / 2], rel=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(warmup=st.integers(1, 20), stop=st.integers(0, 30))
+def test_the_inverse_square_root_resumes_exactly_anywhere(warmup: int, stop: int):
+    whole = make_optimizer(0.7)
+    expected = rates_of(whole, InverseSquareRoot(whole, warmup), 32)
+
+    first = make_optimizer(0.7)
+    scheduler = InverseSquareRoot(first, warmup)
+    before = rates_of(first, scheduler, stop)
+    file = io.BytesIO()
+    torch.save({"optimizer": first.state_dict(), "scheduler": scheduler.state_dict()}, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+
+    second = make_optimizer(0.7)
+    resumed = InverseSquareRoot(second, warmup)
+    second.load_state_dict(state["optimizer"])
+    resumed.load_state_dict(state["scheduler"])
+    assert before + rates_of(second, resumed, 32 - stop) == expected
+
+
+@pytest.mark.parametrize("warmup", [0, -3, 0.5])
+def test_a_warm_up_of_less_than_an_update_is_refused(warmup: float):
+    with pytest.raises(ValueError, match=rf"^warmup is a number of updates of at least 1, got {warmup}$"):
+        InverseSquareRoot(make_optimizer(), warmup)

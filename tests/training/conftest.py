@@ -1,10 +1,12 @@
-"""Runs in this process, and what they left in metrics.csv."""
+"""Runs in this process, what they left behind, and runs that are stopped and resumed."""
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
@@ -33,3 +35,71 @@ def rows() -> Callable[..., list[dict[str, str]]]:
             return [row for row in csv.DictReader(file) if kind in (None, row["row"])]
 
     return read
+
+
+TIMING = {"samples_per_s", "elapsed_s"}
+
+
+@pytest.fixture(scope="session")
+def assert_same(rows: Callable[..., list[dict[str, str]]]) -> Callable[[RunFolder, RunFolder], None]:
+    """Makes sure that two runs came to the same, bit for bit: what they measured, wrote and released."""
+
+    def measured(run: RunFolder) -> list[dict[str, str]]:
+        return [{key: value for key, value in row.items() if key not in TIMING} for row in rows(run)]
+
+    def written(run: RunFolder) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (run.path / "samples").glob("*")}
+
+    def compare(run: RunFolder, reference: RunFolder) -> None:
+        assert measured(run) == measured(reference)
+        assert written(run) == written(reference)
+        ours, theirs = (load_file(each.release / "model.safetensors") for each in (run, reference))
+        assert list(ours) == list(theirs)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert run.read_summary()["metrics"] == reference.read_summary()["metrics"]
+
+    return compare
+
+
+STOPPING = """
+from pathlib import Path
+from lightning.pytorch import Callback
+
+class StopOnce(Callback):
+    def __init__(self, step: int, stopped: str) -> None:
+        self.step, self.stopped = step, Path(stopped)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step and not self.stopped.exists():
+            self.stopped.touch()
+            raise RuntimeError("stopped")
+"""
+
+
+@pytest.fixture
+def interrupted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train: Callable[..., RunFolder],
+    train_here: Callable[[RunFolder], int],
+) -> Callable[..., RunFolder]:
+    """Trains with an end in the middle, without goodbye, and goes on from the last checkpoint; and once without it."""
+    (tmp_path / "stopping.py").write_text(STOPPING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ZOO_ALLOW_TARGETS", "stopping.")
+
+    def run(step: int, *words: str, there_before: bool) -> RunFolder:
+        flag = tmp_path / f"stopped {there_before}"
+        if there_before:
+            flag.touch()
+        stop = [f"+callbacks.stop={{_target_: stopping.StopOnce, step: {step}, stopped: '{flag}'}}"]
+        made = train(tmp_path / f"runs {there_before}", *words, *stop, code=0 if there_before else 1)
+        if not there_before:
+            assert made.read_summary()["status"] == "failed"
+            assert "stopped" in made.read_summary()["error"]
+            checkpoint = torch.load(made.checkpoints / "last.ckpt", weights_only=True)
+            assert 0 < checkpoint["global_step"] <= step
+            assert train_here(made) == 0
+        return made
+
+    return run

@@ -16,12 +16,14 @@ import torch
 from zoo.errors import ZooError
 from zoo.training.benchmark import usual, usual_text
 from zoo.training.benchmark.cases import Case, cases, native_bf16
-from zoo.training.benchmark.measure import TITLES, Measured
+from zoo.training.benchmark.measure import Measured
 from zoo.training.benchmark.report import page_with, report, table, write_page
 from zoo.training.benchmark.run import benchmark
 from zoo.training.benchmark.shares import shares_of_a_step
 from zoo.training.benchmark.unpacked import unpacked_folder
 from zoo.training.benchmark.ways import WARM_UP, bare_steps, built_for, our_speed, samples_per_second
+from zoo.training.compose import compose
+from zoo.training.start import checked_config
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "performance.md"
@@ -162,7 +164,8 @@ def test_what_nothing_is_expected_of_gets_no_mark():
     measured = replace(MEASURED, case=SMALL, waiting=41.6)
     assert measured.reached("usual")
     assert measured.cells()[4:] == ["0.90 (0.75–0.95)", "1.90 (1.50–2.00)", "42 %"]
-    assert len(measured.cells()) == len(TITLES)
+    assert measured.titles() == ["case", "bare", "zoo", "usual", "zoo / bare", "zoo / usual", "GPU waits"]
+    assert len(measured.cells()) == len(measured.titles())
 
 
 def test_the_report_says_on_what():
@@ -172,6 +175,15 @@ def test_the_report_says_on_what():
     assert f"`digits`: `{' '.join(DIGITS)} trainer=cpu`, 5 steps" in text
     assert ("no instructions for bfloat16" in text) != native_bf16()
     assert "| backward  | 60.0   |" in text
+    assert "decoding" not in text
+    search = replace(SMALL, name="search", steps=50, of_usual=8.0, decoding=True)
+    decoded = Measured(search, {"zoo": [120.0], "usual": [10.0]}, differing=(1, 50))
+    both = report(torch.device("cpu"), 3, [MEASURED, decoded], {"digits": {"backward": 60.0, "optimizer": 40.0}})
+    assert both.startswith(text)
+    row = "| search | 120 | 10.0  | 12.00 (12.00–12.00) ✓ ≥ 8.0 | 1 of 50            |"
+    assert row in both
+    assert "trainer=cpu`, 50 sentences the usual way" in both
+    assert row in report(torch.device("cpu"), 3, [decoded], {})
 
 
 def test_tables_are_aligned():
@@ -201,6 +213,15 @@ def test_the_page_is_written(tmp_path: Path):
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     write_page(page, "cpu", "new text")
     assert page.read_text(encoding="utf-8") == page_with(PAGE.read_text(encoding="utf-8"), "cpu", "new text")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_case_is_one_that_can_be_typed(device: str):
+    found = cases(device)
+    assert len({case.name for case in found}) == len(found)
+    for case in found:
+        checked_config(compose([*case.words, *case.settings]))
+        assert case.of_bare is None or not case.decoding
 
 
 def test_the_expectation_against_the_usual_script_stands_where_the_cpu_is_best():

@@ -65,15 +65,6 @@ def samples(run: RunFolder) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted((run.path / "samples").iterdir())}
 
 
-def assert_same(run: RunFolder, reference: RunFolder) -> None:
-    assert rows(run) == rows(reference)
-    assert samples(run) == samples(reference)
-    ours, theirs = weights(run), weights(reference)
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert run.read_summary()["metrics"] == reference.read_summary()["metrics"]
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, train, words: list[str]) -> RunFolder:
     return train(tmp_path_factory.mktemp("finished"), *words)
@@ -177,47 +168,10 @@ def test_characters_are_judged_by_their_bits(tmp_path: Path, train, words: list[
     assert len(zoo.pipeline(run.path).generate("one", max_tokens=20).rstrip(" ")) <= 20
 
 
-STOPPING = """
-from pathlib import Path
-from lightning.pytorch import Callback
-
-class StopOnce(Callback):
-    def __init__(self, step: int, stopped: str) -> None:
-        self.step, self.stopped = step, Path(stopped)
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step and not self.stopped.exists():
-            self.stopped.touch()
-            raise RuntimeError("stopped")
-"""
-
-
-@pytest.fixture
-def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train, train_here):
-    """Trains with an end in the middle, without goodbye, and goes on from the last checkpoint; and once without it."""
-    (tmp_path / "stopping.py").write_text(STOPPING)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("ZOO_ALLOW_TARGETS", "stopping.")
-
-    def run(step: int, *words: str, there_before: bool) -> RunFolder:
-        flag = tmp_path / f"stopped {there_before}"
-        if there_before:
-            flag.touch()
-        stop = [f"+callbacks.stop={{_target_: stopping.StopOnce, step: {step}, stopped: '{flag}'}}"]
-        made = train(tmp_path / f"runs {there_before}", *words, *stop, code=0 if there_before else 1)
-        if not there_before:
-            assert made.read_summary()["status"] == "failed"
-            assert "stopped" in made.read_summary()["error"]
-            checkpoint = torch.load(made.checkpoints / "last.ckpt", weights_only=True)
-            assert 0 < checkpoint["global_step"] <= step
-            assert train_here(made) == 0
-        return made
-
-    return run
-
-
 @pytest.mark.parametrize("step", [19, 28])
-def test_a_run_that_ended_within_an_epoch_or_at_its_edge_is_resumed_exactly(step: int, interrupted, words: list[str]):
+def test_a_run_that_ended_within_an_epoch_or_at_its_edge_is_resumed_exactly(
+    step: int, interrupted, assert_same, words: list[str]
+):
     assert_same(interrupted(step, *words, there_before=False), interrupted(step, *words, there_before=True))
 
 
@@ -234,7 +188,7 @@ VARIANTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [7, 10, 11])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_whatever_its_rhythm(variant: str, step: int, interrupted, words: list[str]):
+def test_whatever_its_rhythm(variant: str, step: int, interrupted, assert_same, words: list[str]):
     own = [*words, *VARIANTS[variant]]
     assert_same(interrupted(step, *own, there_before=False), interrupted(step, *own, there_before=True))
 
@@ -246,7 +200,7 @@ def test_the_hidden_state_is_in_the_checkpoint_and_matters(finished: RunFolder):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_resumed_by_the_command(finished: RunFolder, words: list[str]):
+def test_killed_in_mid_epoch_and_resumed_by_the_command(finished: RunFolder, assert_same, words: list[str]):
     run = prepare_run(words)
     process = subprocess.Popen(training_command(run), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

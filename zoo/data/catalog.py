@@ -5,15 +5,16 @@ A test holds this table and the registrations in the dataset files equal.
 
 from dataclasses import dataclass
 
-from zoo.data.spec import ImageSpec, Spec, TextSpec
+from zoo.data.spec import ControlSpec, ImageSpec, PairSpec, Spec, TextSpec
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """Where a dataset's constructor lives and what it holds.
 
-    `spec` is None where it is only known once the files are read; `download_bytes` counts compressed files, 0 for
-    data that travels with an installed package or is the user's own.
+    `spec` is what the default settings give, None where it is only known once the files are read; `download_bytes`
+    counts what these settings download, compressed files as they are, 0 for data that travels with an installed
+    package or is the user's own.
     """
 
     module: str
@@ -107,6 +108,31 @@ DATASETS: dict[str, DatasetEntry] = {
         0,
         your_own=True,
     ),
+    "multi30k": DatasetEntry(
+        "zoo.data.sentence_pairs",
+        "multi30k",
+        "translation",
+        PairSpec(10_000, 10_000, pad=0, begin=1, end=2),
+        "31,014 descriptions of pictures in German, English and French (Elliott et al. 2016)",
+        1_296_271,
+    ),
+    "dates": DatasetEntry(
+        "zoo.data.sentence_pairs",
+        "dates",
+        "translation",
+        PairSpec(200, 200, pad=0, begin=1, end=2),
+        "22,000 dates as people write them, and as ISO 8601 has them; embedded",
+        0,
+    ),
+    "parallel_files": DatasetEntry(
+        "zoo.data.sentence_pairs",
+        "parallel_files",
+        "translation",
+        None,
+        "any two text files of your own, line by line: data.source=PATH data.target=PATH",
+        0,
+        your_own=True,
+    ),
     "imagefolder": DatasetEntry(
         "zoo.data.image_folder",
         "imagefolder",
@@ -124,5 +150,103 @@ DATASETS: dict[str, DatasetEntry] = {
         "1,281,167 photographs of 1,000 kinds of things (Russakovsky et al. 2015); bring your own copy",
         0,
         your_own=True,
+    ),
+    "cartpole": DatasetEntry(
+        "zoo.data.environments",
+        "cartpole",
+        "q_learning",
+        ControlSpec((4,), 2, "float32"),
+        "a pole to be balanced for 500 steps (Gymnasium's CartPole-v1); embedded",
+        0,
+    ),
+    "gymnasium": DatasetEntry(
+        "zoo.data.environments",
+        "gymnasium",
+        "q_learning",
+        None,
+        "any environment of Gymnasium's with discrete actions: data.id=Acrobot-v1",
+        0,
+        your_own=True,
+    ),
+    "minatar_asterix": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_asterix",
+        "q_learning",
+        ControlSpec((4, 10, 10), 6, "bool"),
+        "MinAtar's Asterix on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_breakout": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_breakout",
+        "q_learning",
+        ControlSpec((4, 10, 10), 6, "bool"),
+        "MinAtar's Breakout on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_freeway": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_freeway",
+        "q_learning",
+        ControlSpec((7, 10, 10), 6, "bool"),
+        "MinAtar's Freeway on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_seaquest": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_seaquest",
+        "q_learning",
+        ControlSpec((10, 10, 10), 6, "bool"),
+        "MinAtar's Seaquest on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "minatar_space_invaders": DatasetEntry(
+        "zoo.data.environments",
+        "minatar_space_invaders",
+        "q_learning",
+        ControlSpec((6, 10, 10), 6, "bool"),
+        "MinAtar's Space Invaders on a board of 10x10 (Young and Tian 2019)",
+        0,
+    ),
+    "atari_breakout": DatasetEntry(
+        "zoo.data.environments",
+        "atari_breakout",
+        "q_learning",
+        ControlSpec((4, 84, 84), 4, "uint8"),
+        "Atari's Breakout, as the DQN of 2015 sees it",
+        0,
+    ),
+    "atari_pong": DatasetEntry(
+        "zoo.data.environments",
+        "atari_pong",
+        "q_learning",
+        ControlSpec((4, 84, 84), 6, "uint8"),
+        "Atari's Pong, as the DQN of 2015 sees it",
+        0,
+    ),
+    "atari": DatasetEntry(
+        "zoo.data.environments",
+        "atari",
+        "q_learning",
+        None,
+        "any Atari game of ale-py's: data.game=space_invaders",
+        0,
+        your_own=True,
+    ),
+    "gaussians_8": DatasetEntry(
+        "zoo.data.toy",
+        "gaussians_8",
+        "adversarial",
+        ImageSpec(1, 1, 2, 1),
+        "eight Gaussians on a circle, points in the plane; embedded",
+        0,
+    ),
+    "gaussians_25": DatasetEntry(
+        "zoo.data.toy",
+        "gaussians_25",
+        "adversarial",
+        ImageSpec(1, 1, 2, 1),
+        "twenty-five Gaussians on a grid, points in the plane; embedded",
+        0,
     ),
 }

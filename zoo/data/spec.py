@@ -17,6 +17,11 @@ class ImageSpec:
     width: int
     classes: int
 
+    @property
+    def side(self) -> int:
+        """The height, of images that are square."""
+        return self.height
+
     def __str__(self) -> str:
         return f"{self.channels}x{self.height}x{self.width} images of {self.classes} classes"
 
@@ -53,6 +58,11 @@ class ControlSpec:
     observation_shape: tuple[int, ...]
     actions: int
     dtype: str
+
+    @property
+    def channels(self) -> int:
+        """The first dimension of an observation: channels of a picture, numbers of a vector."""
+        return self.observation_shape[0]
 
     def __str__(self) -> str:
         return f"an environment with {self.dtype} observations {self.observation_shape} and {self.actions} actions"

@@ -6,7 +6,7 @@ from zoo.errors import ZooError
 
 
 def read_text_file(path: Path, key: str) -> str:
-    """Reads a text of the user's.
+    """Reads a text of the user's, in which lines end as they do on Linux.
 
     Args:
         path: A file in UTF-8.
@@ -19,7 +19,9 @@ def read_text_file(path: Path, key: str) -> str:
     if not path.is_file():
         raise ZooError(f"{key}={path} {'is no file' if path.exists() else 'does not exist'}: name a text file in UTF-8")
     try:
-        text = path.read_text(encoding="utf-8-sig")  # without the mark that some editors put before the first letter
+        # Without the mark that some editors put before the first letter. A carriage return alone, which Python would
+        # take for the end of a line, is left in: where two files belong together line by line, it would part them.
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ZooError(
             f"{key}={path} is no UTF-8 text (byte {error.start:,}): convert it, e.g. iconv -f latin1 -t utf-8"

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ def split_tokens(text: str, style: Style) -> list[str]:
 class Vocabulary:
     """Tokens and their numbers.
 
+    Attributes:
+        file_name: What it is called in a release.
+
     Args:
         tokens: All different tokens, by their number.
         style: How text is cut into them.
@@ -38,6 +41,8 @@ class Vocabulary:
     Raises:
         ZooError: A token comes twice, or there is none.
     """
+
+    file_name: ClassVar[str] = VOCABULARY
 
     def __init__(self, tokens: Sequence[str], style: Style) -> None:
         self.tokens = list(tokens)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "image_classification": "zoo.tasks.image_classification.ImageClassification",
     "language_modeling": "zoo.tasks.language_modeling.LanguageModeling",
+    "translation": "zoo.tasks.translation.Translation",
+    "q_learning": "zoo.tasks.q_learning.QLearning",
+    "adversarial": "zoo.tasks.adversarial.Adversarial",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import LightningModule
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -56,7 +56,9 @@ class Task(LightningModule):
         self.headline_direction = self.headlines[headline]
         self.watched = watched
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
+        self.details: dict[str, Any] = {}  # what else is known of the test's metrics; plain JSON
         self.texts: dict[str, str] = {}  # what a model wrote after the epoch, by name
+        self.pictures: dict[str, Tensor] = {}  # what it drew, `(N, C, H, W)`, pixels from 0 to 1
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._scheduler_interval = scheduler_interval
@@ -92,6 +94,15 @@ class Task(LightningModule):
         """Returns how many samples (`sample_unit`) a batch holds."""
         return len(batch[0])
 
+    @property
+    def curve_steps(self) -> int:
+        """What curves count: optimizer steps."""
+        return self.trainer.global_step
+
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
         """Draws the task's pictures after the test; file name without ending -> figure."""
+        return {}
+
+    def animations(self) -> dict[str, Callable[[Path], None]]:
+        """Returns what writes moving pictures after the test, given a `.gif` file; by name without ending."""
         return {}

@@ -50,6 +50,8 @@ _ALLOWED_PREFIXES = (
 )
 
 CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
+# Tasks of manual optimisation, in Lightning's words.
+MAKES_OWN_STEPS = ("q_learning", "adversarial")
 _PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
@@ -115,6 +117,23 @@ def _check_names(config: dict[str, Any]) -> None:
                            f"choose a model with model=…, or the data from {fitting}")  # fmt: skip
 
 
+def _check_own_steps(config: dict[str, Any]) -> None:
+    """Refuses what has no meaning where a task makes its optimizer steps by itself.
+
+    Raises:
+        ZooError: One of these settings is not at its default.
+    """
+    task = config["task"].get("name")
+    if task not in MAKES_OWN_STEPS:
+        return
+    defaults = {"max_steps": (-1,), "min_steps": (None,), "gradient_clip_val": (None,), "accumulate_grad_batches": (1,)}
+    for key, values in defaults.items():
+        value = config["trainer"].get(key, values[0])
+        if value not in values:
+            raise ZooError(f"trainer.{key}={value} is not possible for task={task}, which makes its steps by itself: "
+                           "leave it out; trainer.max_epochs says how long it trains")  # fmt: skip
+
+
 def _check_claims(config: dict[str, Any]) -> None:
     claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
     for claim in filter(None, claims):
@@ -174,8 +193,13 @@ def check(config: dict[str, Any]) -> None:
                 raise ZooError(f"{group}.{name} names no class: give {group}.{name}._target_, or choose a file")
     _check_limits(config["trainer"], config["scheduler"] or {}, config["scheduler_interval"])
     _check_names(config)
+    _check_own_steps(config)
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip
+    if config["select"] == "best" and any(
+        node["_target_"].endswith(".AverageOfLast") for node in config["callbacks"].values()
+    ):
+        raise ZooError("select=best and callbacks=average_last each choose the weights that are tested: give one")
     _check_places(config)
     _check_claims(config)

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
 from zoo.errors import ZooError
 from zoo.pretrained.release import save_release
 from zoo.tasks.task import Task
@@ -49,6 +48,8 @@ def _write_figures(run: RunFolder, task: Task) -> list[Path]:
         path = run.figures / f"{name}.png"
         figure.savefig(path, dpi=150)
         written.append(path)
+    for name, write in task.animations().items():
+        write(run.figures / f"{name}.gif")
     return written
 
 
@@ -69,6 +70,7 @@ def _save_release(
         "class_names": built.data.dataset.class_names,
         "metrics": metrics,
         "headline": headline,
+        "details": built.task.details,
         "claim": config["claim"],
         "experiment": run.read_overrides()["experiment"],
         "seed": config["seed"],
@@ -77,8 +79,8 @@ def _save_release(
         "versions": versions(),
         "licence": LICENCE,
     }
-    vocabulary: Vocabulary | None = getattr(built.data.dataset, "vocabulary", None)  # texts have one
-    files = {} if vocabulary is None else {VOCABULARY: vocabulary.to_json()}
+    vocabulary = getattr(built.data.dataset, "vocabulary", None)  # texts have one
+    files = {} if vocabulary is None else {vocabulary.file_name: vocabulary.to_json()}
     save_release(run.release, model, name, built.model_arguments, card, files=files)
 
 
@@ -102,8 +104,14 @@ def print_table(summary: dict[str, Any], folder: Path) -> None:
     print("\n".join(f"{label:<{width}}  {text}" for label, text in rows), flush=True)
 
 
-def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, Any]:
-    """Tests the selected weights, then writes figures, release and summary, and prints the table.
+def finish(run: RunFolder, config: dict[str, Any], built: Built, selection: str) -> dict[str, Any]:
+    """Tests the weights as they are, then writes figures, release and summary, and prints the table.
+
+    Args:
+        run: The run's folder.
+        config: The frozen config.
+        built: What the run consists of.
+        selection: Which weights these are, in words.
 
     Returns:
         The summary.
@@ -118,7 +126,8 @@ def finish(run: RunFolder, config: dict[str, Any], built: Built) -> dict[str, An
         "headline": {"metric": task.headline, "value": metrics[task.headline], "direction": task.headline_direction},
         "claim": config["claim"],
         "metrics": metrics,
-        "selection": "best epoch on validation" if config["select"] == "best" else "last epoch",
+        "details": task.details,
+        "selection": selection,
         "duration_s": recorder.training_seconds,
         "samples": recorder.samples,
         "samples_per_s": recorder.samples_per_second,

@@ -14,8 +14,10 @@ from lightning.pytorch import seed_everything
 from omegaconf import OmegaConf
 
 from zoo.data.registry import create_dataset
+from zoo.data.sentence_pairs import PairData
 from zoo.data.text import TextData
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
+from zoo.data.tokenizing import SentenceTokenizer
+from zoo.data.vocabulary import Vocabulary
 from zoo.errors import ZooError
 from zoo.models.registry import arguments_for
 from zoo.pretrained.hub import find_release
@@ -112,8 +114,11 @@ def measure(
         config["data"]["name"], seed=card["seed"], **{k: v for k, v in config["data"].items() if k != "name"}
     )
     files = read_files(release)
-    if VOCABULARY in files and isinstance(dataset, TextData):  # the numbers of words belong to the weights
-        dataset.read_with(Vocabulary.from_json(files[VOCABULARY]))
+    # The numbers of words belong to the weights.
+    if Vocabulary.file_name in files and isinstance(dataset, TextData):
+        dataset.read_with(Vocabulary.from_json(files[Vocabulary.file_name]))
+    if SentenceTokenizer.file_name in files and isinstance(dataset, PairData):
+        dataset.read_with(SentenceTokenizer.from_json(files[SentenceTokenizer.file_name]))
     arguments_for(card["model"], dataset.prepare(), card["arguments"])
     if dataset.class_names != card["class_names"]:
         other = f"the classes of data={config['data']['name']} are not those that {card['name']} was trained on"

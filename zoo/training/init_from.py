@@ -8,11 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
+from zoo.data.tokenizing import SentenceTokenizer
+from zoo.data.vocabulary import Vocabulary
 from zoo.errors import ZooError
 from zoo.models.registry import create_model, registration
 from zoo.pretrained.hub import find_release
 from zoo.pretrained.release import load_release, read_files
+
+# Fields of a spec that say how many classes or tokens there are.
+_COUNTS = ("classes", "vocabulary_size", "source_vocabulary_size", "target_vocabulary_size")
+_VOCABULARIES = (Vocabulary, SentenceTokenizer)
 
 log = logging.getLogger("zoo")
 
@@ -24,7 +29,7 @@ def tensors_of_outputs(name: str, arguments: dict[str, Any]) -> set[str]:
         name: The model.
         arguments: What it is built with, complete.
     """
-    counts = [key for key, field in registration(name).from_spec.items() if field in ("classes", "vocabulary_size")]
+    counts = [key for key, field in registration(name).from_spec.items() if field in _COUNTS]
     with torch.device("meta"):
         own = create_model(name, **arguments).state_dict()
         larger = create_model(name, **arguments | {key: arguments[key] + 1 for key in counts}).state_dict()
@@ -53,8 +58,9 @@ def initialise_from(
     weights = theirs.state_dict()
     own = model.state_dict()
     loaded = [name for name, tensor in own.items() if name in weights and weights[name].shape == tensor.shape]
-    words = read_files(release).get(VOCABULARY)
-    meant = card["class_names"] if words is None else Vocabulary.from_json(words).tokens
+    files = read_files(release)
+    words = [kind.from_json(files[kind.file_name]).tokens for kind in _VOCABULARIES if kind.file_name in files]
+    meant = words[0] if words else card["class_names"]
     if outputs and meant and list(outputs) != list(meant):
         loaded = [name for name in loaded if name not in of_outputs]
     new = [name for name in own if name not in loaded]

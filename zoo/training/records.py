@@ -87,12 +87,13 @@ def make_record(run: RunFolder) -> dict[str, Any]:
     environment = json.loads(run.environment.read_text(encoding="utf-8"))
     card = json.loads((run.release / "card.json").read_text(encoding="utf-8"))
     config = run.read_config()
-    kept = ("headline", "claim", "metrics", "selection", "duration_s", "samples", "samples_per_s", "sample_unit")
+    measured = ("headline", "claim", "metrics", "details", "selection")
+    counted = ("duration_s", "samples", "samples_per_s", "sample_unit")
     return {
         "format": FORMAT,
         "experiment": typed["experiment"],
         "seed": summary["seed"],
-        **{key: summary[key] for key in kept},
+        **{key: summary[key] for key in (*measured, *counted)},
         "model": card["model"],
         "release": card["release"],
         "parameters": card["parameters"],

@@ -28,8 +28,10 @@ def _anchored(config: dict[str, Any]) -> dict[str, Any]:
     config["runs_dir"] = _absolute(config["runs_dir"])
     if "dir" in config["data"]:
         config["data"]["dir"] = _absolute(config["data"]["dir"])
-        if config["data"].get("file") and not config["data"]["dir"]:
-            config["data"]["file"] = _absolute(config["data"]["file"])
+        files = ("source", "target") if config["data"].get("name") == "parallel_files" else ("file",)
+        for key in files if not config["data"]["dir"] else ():
+            if config["data"].get(key):
+                config["data"][key] = _absolute(config["data"][key])
     if config["init_from"] and Path(config["init_from"]).exists():
         config["init_from"] = _absolute(config["init_from"])
     return config

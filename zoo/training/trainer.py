@@ -6,11 +6,13 @@ import warnings
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 
 from zoo.errors import ZooError
 from zoo.tasks.task import Task
 from zoo.training import ending, loggers
 from zoo.training.build import build_all
+from zoo.training.callbacks.averaging import AverageOfLast
 from zoo.training.callbacks.checkpoints import BEST, newest_intact
 from zoo.training.environment import environment
 from zoo.training.imports import import_modules
@@ -58,6 +60,17 @@ def _load_best(run: RunFolder, task: Task) -> None:
     task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
 
 
+def _select_weights(run: RunFolder, config: dict[str, Any], trainer: Trainer, task: Task) -> str:
+    """Puts the weights that are tested and released into the model; returns which they are, in words."""
+    if config["select"] == "best":
+        _load_best(run, task)
+        return "best epoch on validation"
+    for callback in vars(trainer)["callbacks"]:  # which Lightning does not declare
+        if isinstance(callback, AverageOfLast):
+            return f"mean of the last {callback.load_average(trainer, task.model)} epochs"
+    return "last epoch"
+
+
 def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dict[str, Any]:
     """Trains a run from its beginning or from its newest intact checkpoint, to its end.
 
@@ -94,6 +107,5 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
     with interrupts.deferring():
         trainer.fit(task, datamodule=built.data, ckpt_path=resume_from, weights_only=True)
     interrupts.raise_if_received()
-    if config["select"] == "best":
-        _load_best(run, task)
-    return ending.finish(run, config, built)
+    selection = _select_weights(run, config, trainer, task)
+    return ending.finish(run, config, built, selection)

@@ -11,15 +11,27 @@ from zoo.pretrained.card import read_card, task_name
 from zoo.pretrained.hub import find_release
 
 if TYPE_CHECKING:
+    from zoo.pretrained.pipelines.adversarial import AdversarialPipeline
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
     from zoo.pretrained.pipelines.language_modeling import LanguageModelingPipeline
+    from zoo.pretrained.pipelines.q_learning import QLearningPipeline
+    from zoo.pretrained.pipelines.translation import TranslationPipeline
 
-    Pipeline = ImageClassificationPipeline | LanguageModelingPipeline
+    Pipeline = (
+        ImageClassificationPipeline
+        | LanguageModelingPipeline
+        | TranslationPipeline
+        | QLearningPipeline
+        | AdversarialPipeline
+    )
 
 # Task -> module and class.
 PIPELINES = {
     "image_classification": ("zoo.pretrained.pipelines.image_classification", "ImageClassificationPipeline"),
     "language_modeling": ("zoo.pretrained.pipelines.language_modeling", "LanguageModelingPipeline"),
+    "translation": ("zoo.pretrained.pipelines.translation", "TranslationPipeline"),
+    "q_learning": ("zoo.pretrained.pipelines.q_learning", "QLearningPipeline"),
+    "adversarial": ("zoo.pretrained.pipelines.adversarial", "AdversarialPipeline"),
 }
 
 

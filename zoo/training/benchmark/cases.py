@@ -11,11 +11,12 @@ from zoo.errors import unknown
 
 @dataclass(frozen=True)
 class Case:
-    """A training that is timed.
+    """A training that is timed, or with `decoding` a search for translations.
 
     `words` name model, data and recipe as they are typed behind `zoo train`; `settings` say how we compute it, and
-    the usual script knows nothing of them. `steps` are timed at a time: they should take some seconds. `of_bare` and
-    `of_usual` are the ratios expected of our speed to the bare loop's and the usual script's, None where nothing is.
+    the usual script knows nothing of them. `steps` are timed at a time: they should take some seconds; in decoding
+    they are the sentences that the usual way translates. `of_bare` and `of_usual` are the ratios expected of our speed
+    to the bare loop's and the usual script's, None where nothing is.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Case:
     steps: int
     of_bare: float | None = None
     of_usual: float | None = None
+    decoding: bool = False
 
     @property
     def usual_settings(self) -> tuple[str, ...]:
@@ -42,6 +44,7 @@ _MNIST = ("data=mnist", "data.batch_size=256")
 _RESNET = ("model=resnet20", "data=cifar10", "data.batch_size=128", "data.mean=null", "data.std=null",
            "data.augment={crop_padding: 4, flip: true}")  # fmt: skip
 _SMALL, _MEDIUM = (("model=lstm_small", "data=ptb"), ("model=lstm_medium", "data=ptb"))
+_TRANSLATION = ("model=transformer_small", "data=multi30k", "data.source=de", "data.target=en")
 
 
 def cases(device: str, names: Sequence[str] = ()) -> list[Case]:
@@ -76,6 +79,9 @@ def _on_cpu() -> list[Case]:
         Case("lstm_small_bf16", _SMALL, ("trainer=cpu_bf16",), 150, 0.95, 1.0 if bf16 else None),
         # Long enough that the checkpoint of 80 MB at its end weighs little, as it does at the end of an epoch.
         Case("lstm_medium_bf16", _MEDIUM, ("trainer=cpu_bf16",), 90, 0.95, 1.2 if bf16 else None),
+        # The same arithmetic as the usual script's: the ratio is what padding costs it.
+        Case("transformer_small", _TRANSLATION, ("trainer=cpu",), 30, 0.95, 1.4),
+        Case("beam_search", (*_TRANSLATION, "task.beam=5"), ("trainer=cpu",), 50, of_usual=8.0, decoding=True),
     ]
 
 

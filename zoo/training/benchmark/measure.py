@@ -14,11 +14,21 @@ from zoo.training.benchmark.ways import bare_steps, built_for, our_speed, sample
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples per second of a case, a number a round for each way; on a GPU also its waiting, in percent."""
+    """Samples per second of a case, a number a round for each way; in decoding there is no bare one.
+
+    `waiting` is that of a GPU, in percent; `differing` tells how many translations are others than the usual way's,
+    and how many were compared.
+    """
 
     case: Case
     speeds: dict[str, list[float]]
     waiting: float | None = None
+    differing: tuple[int, int] | None = None
+
+    @property
+    def others(self) -> list[str]:
+        """The ways that ours is compared with."""
+        return [way for way in ("bare", "usual") if way in self.speeds]
 
     def ratios(self, other: str) -> list[float]:
         """Returns our speed over another way's in each round, smallest first."""
@@ -32,19 +42,30 @@ class Measured:
         """Says whether the median ratio is as large as expected."""
         return median(self.ratios(other)) >= (self.expected(other) or 0)
 
+    def titles(self) -> list[str]:
+        """Returns what stands above the cells."""
+        titles = ["case", *self._ways(), *(f"zoo / {other}" for other in self.others)]
+        titles += ["GPU waits"] if self.waiting is not None else []
+        return titles + (["other translations"] if self.differing is not None else [])
+
     def cells(self) -> list[str]:
-        """Returns the case's row: name, medians of the speeds, ratios with their range, waiting where there is one."""
-        cells = [self.case.name, *(f"{median(self.speeds[way]):,.0f}" for way in ("bare", "zoo", "usual"))]
-        for other in ("bare", "usual"):
+        """Returns the case's row: name, medians of the speeds, ratios with their range, and what else is known."""
+        cells = [self.case.name, *(_short(median(self.speeds[way])) for way in self._ways())]
+        for other in self.others:
             ratios = self.ratios(other)
             cell = f"{median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
             if expected := self.expected(other):
                 cell += f" {'✓' if self.reached(other) else '✗'} ≥ {expected}"
             cells.append(cell)
-        return cells if self.waiting is None else [*cells, f"{self.waiting:.0f} %"]
+        cells += [f"{self.waiting:.0f} %"] if self.waiting is not None else []
+        return cells + ([f"{self.differing[0]} of {self.differing[1]}"] if self.differing is not None else [])
+
+    def _ways(self) -> list[str]:
+        return [way for way in ("bare", "zoo", "usual") if way in self.speeds]
 
 
-TITLES = ("case", "bare", "zoo", "usual", "zoo / bare", "zoo / usual", "GPU waits")
+def _short(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 50 else f"{speed:.1f}"
 
 
 def measure(case: Case, rounds: int, folder: Path) -> Measured:

@@ -11,13 +11,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from zoo.data.pair_loader import PairBatch
 from zoo.data.text_loader import TextBatch
+from zoo.data.tokenizing import PAD
 from zoo.models.lstm_lm import LSTMLanguageModel
+from zoo.models.transformer import EncoderLayer, Transformer
 from zoo.tasks.image_classification import ImageClassification
 from zoo.tasks.language_modeling import LanguageModeling
 from zoo.tasks.task import Task
-from zoo.training.benchmark import usual, usual_text
+from zoo.tasks.translation import Translation, smoothed_loss
+from zoo.training.benchmark import usual, usual_text, usual_translation
 from zoo.training.benchmark.cases import Case
 from zoo.training.benchmark.unpacked import unpacked_folder
 from zoo.training.build import Built, build_all
@@ -101,9 +106,13 @@ def our_speed(case: Case, folder: Path) -> float:
     return watch.samples / watch.seconds
 
 
-def _optimizer(task: Task) -> Optimizer:
+def _optimizer_and_schedule(task: Task) -> tuple[Optimizer, LRScheduler | None]:
+    """Returns the optimizer, and its schedule where that advances each step."""
     configured = task.configure_optimizers()
-    return configured["optimizer"] if isinstance(configured, dict) else configured
+    if not isinstance(configured, dict):
+        return configured, None
+    each_step = configured["lr_scheduler"]["interval"] == "step"
+    return configured["optimizer"], configured["lr_scheduler"]["scheduler"] if each_step else None
 
 
 def _image_loss(task: ImageClassification, order: torch.memory_format) -> Callable[[Any], Tensor]:
@@ -127,6 +136,15 @@ def _text_loss(task: LanguageModeling) -> Callable[[Any], Tensor]:
     return loss_of
 
 
+def _translation_loss(task: Translation) -> Callable[[Any], Tensor]:
+    def loss_of(batch: PairBatch) -> Tensor:
+        logits = task.model(batch.source, batch.target[:, :-1])
+        smoothed, _ = smoothed_loss(logits, batch.target[:, 1:], task.label_smoothing)
+        return smoothed / task.count_samples(batch)
+
+    return loss_of
+
+
 def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
     """Trains for ever with the same model, loader, optimizer, precision and memory order in a plain loop.
 
@@ -135,12 +153,14 @@ def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
     """
     task, device = built.task, built.trainer.strategy.root_device
     task.to(device).model.train()
-    optimizer = _optimizer(task)
+    optimizer, schedule = _optimizer_and_schedule(task)
     length = config["trainer"]["limit_train_batches"]  # every pass is as ours: the smaller last batch is not reached
     largest_norm = config["trainer"]["gradient_clip_val"]
     mixed = config["trainer"]["precision"] == "bf16-mixed"
     if isinstance(task, LanguageModeling):
         loss_of = _text_loss(task)
+    elif isinstance(task, Translation):
+        loss_of = _translation_loss(task)
     else:
         assert isinstance(task, ImageClassification)
         loss_of = _image_loss(task, torch.channels_last if config["channels_last"] else torch.contiguous_format)
@@ -153,6 +173,8 @@ def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
             if largest_norm is not None:
                 clip_grad_norm_(task.parameters(), largest_norm)
             optimizer.step()
+            if schedule is not None:
+                schedule.step()
             yield task.count_samples(batch)
 
 
@@ -172,9 +194,32 @@ def usual_steps(case: Case, folder: Path) -> Iterator[int]:
             ours.embedding.num_embeddings, ours.embedding.embedding_dim, len(ours.layers), ours.dropout.p
         )
         return usual_text.training_steps(theirs, streams, config["data"]["unroll"], device)
+    if isinstance(task, Translation):
+        return _usual_translation(built, device)
     assert isinstance(task, ImageClassification)
     name, preprocessing = config["data"]["name"], built.data.dataset.preprocessing
     root = str(unpacked_folder(name, config["data"]["dir"]))
     images = usual.training_set(name, root, preprocessing["mean"], preprocessing["std"])
     model = task.to(device).model
-    return usual.training_steps(model, task.loss, _optimizer(task), images, config["data"]["batch_size"], device)
+    optimizer, _ = _optimizer_and_schedule(task)
+    return usual.training_steps(model, task.loss, optimizer, images, config["data"]["batch_size"], device)
+
+
+def _usual_translation(built: Built, device: torch.device) -> Iterator[int]:
+    ours, loader = built.task.model, built.data.dataset.train_loader()
+    assert isinstance(ours, Transformer)
+    layer = ours.encoder[0]
+    assert isinstance(layer, EncoderLayer)
+    hidden = layer.feed_forward[0].out_features
+    assert isinstance(hidden, int)
+    theirs = usual_translation.TranslationModel(
+        ours.target_embedding.num_embeddings, PAD, len(ours.encoder), ours.width, hidden, layer.attention.heads,
+        ours.dropout.p,
+    )  # fmt: skip
+    pairs = [
+        (source[source != PAD], target[target != PAD])
+        for batch in loader
+        for source, target in zip(batch.source, batch.target, strict=True)
+    ]
+    # As many pairs in a step as ours have in the mean.
+    return usual_translation.training_steps(theirs, pairs, round(len(pairs) / len(loader)), device)

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from zoo.data.sheets import write_png
 from zoo.tasks.task import Task
 from zoo.training import loggers
 from zoo.training.callbacks.stopping import ends_epoch
@@ -82,7 +83,9 @@ class MetricsRecorder(Checkpoint):
 
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
         if trainer.is_global_zero:
-            step = trainer.global_step
+            task = trainer.lightning_module
+            assert isinstance(task, Task)
+            step = task.curve_steps
             self.file.append({"row": row, "epoch": self.epochs, "step": step, **metrics})
             for logger in trainer.loggers:
                 logger.log_metrics({"epoch": self.epochs, **metrics}, step=step)
@@ -104,7 +107,9 @@ class MetricsRecorder(Checkpoint):
         self.samples += pl_module.count_samples(batch) * trainer.world_size
         self._within_epoch = not ends_epoch(trainer, batch_idx)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.global_step % self.every_steps:
+        # Lightning does not count the steps of a task that makes them by itself: its rows are by batches.
+        done = trainer.global_step if pl_module.automatic_optimization else trainer.fit_loop.total_batch_idx + 1
+        if not stepped or done % self.every_steps:
             return
         samples, seconds = self._logged_at
         self._logged_at = (self.samples, self._elapsed())
@@ -126,6 +131,7 @@ class MetricsRecorder(Checkpoint):
         # Texts at once: those of a validation within an epoch are in no checkpoint that may follow it.
         if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
             self._write_texts(trainer, pl_module.texts)
+            self._write_pictures(pl_module.pictures)
         if self._within_epoch:
             self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
         else:
@@ -147,6 +153,13 @@ class MetricsRecorder(Checkpoint):
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, text.rstrip() + "\n")
             loggers.write_text(trainer.loggers, name, text, trainer.global_step)
+
+    def _write_pictures(self, pictures: dict[str, Tensor]) -> None:
+        """Writes `samples/epoch-<n>.png` beside metrics.csv."""
+        for images in pictures.values():
+            path = self.file.path.parent / "samples" / f"epoch-{self.epochs + 1:03d}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_png(images, path)
 
     def _published(self, task: Task, *splits: str) -> dict[str, float]:
         return {name: value for name, value in task.published.items() if name.split("/")[0] in splits}

@@ -1,0 +1,123 @@
+"""Adversarial training through the real trainer: from images to a release that draws; killed and resumed exactly."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import zoo
+from zoo.cli import main
+from zoo.training.evaluate import measure
+from zoo.training.run_folder import RunFolder
+from zoo.training.start import prepare_run, training_command
+
+pytestmark = pytest.mark.xdist_group("adversarial")
+
+SHARED = [
+    "data=digits", "data.validation=200", "data.batch_size=100", "task.samples=200", "trainer.max_epochs=3",
+    "trainer.limit_train_batches=6", "trainer.log_every_n_steps=3", "trainer.enable_progress_bar=false", "logger=none",
+    "checkpoint.every_minutes=0",
+]  # fmt: skip
+# Both optimizers, dropout and a schedule of steps; batch normalisation, a penalty and a mean generator.
+KINDS = {
+    "gan_mlp": ["model=gan_mlp", *SHARED],
+    "wgan_gp": ["model=wgan_gp", "model.filters=4", "task.discriminator_steps=2", "task.ema=0.9", *SHARED],
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def words(request: pytest.FixtureRequest) -> list[str]:
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, train, words: list[str]) -> RunFolder:
+    return train(tmp_path_factory.mktemp("finished"), *words)
+
+
+def test_a_run_leaves_pictures(finished: RunFolder):
+    drawn = sorted((finished.path / "samples").iterdir())
+    assert [path.name for path in drawn] == ["epoch-001.png", "epoch-002.png", "epoch-003.png"]
+    for path in drawn:
+        with Image.open(path) as image:
+            assert image.size == (3 * (8 * 29 - 1),) * 2
+    assert len({path.read_bytes() for path in drawn}) == 3
+    names = {path.stem for path in finished.figures.iterdir()}
+    assert names == {"curves", "samples", "interpolation", "neighbours"}
+
+
+def test_what_a_run_measured_is_measured_again(finished: RunFolder, rows):
+    summary = finished.read_summary()
+    again, *_ = measure(finished.release, ["trainer=cpu"])
+    assert again == pytest.approx(summary["metrics"])
+    assert summary["headline"]["metric"] == "test/parzen"
+    assert (summary["samples"], summary["sample_unit"]) == (3 * 579, "images")  # 779 digits, 200 of them held out
+    assert [row["step"] for row in rows(finished, "epoch")] == ["6", "12", "18"]
+
+
+def test_a_release_draws(finished: RunFolder, tmp_path: Path, capsys):
+    pipeline = zoo.pipeline(finished.path)
+    images = pipeline(5, seed=3)
+    assert images.shape == (5, 1, 28, 28)
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
+    torch.testing.assert_close(images, pipeline(5, seed=3))
+    between = pipeline.interpolate(2, seed=1)
+    assert between.shape == (16, 1, 28, 28)
+    out = tmp_path / "grid.png"
+    for options, size in ((["--n", "16"], (3 * 231, 3 * 57)), (["--interpolate", "3"], (3 * 231, 3 * 86))):
+        assert main(["predict", str(finished.path), *options, "--out", str(out)]) == 0
+        assert capsys.readouterr().out == f"{out}\n"
+        with Image.open(out) as image:
+            assert image.size == size
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["cat"], "'cat' is nothing to draw"),
+        (["--n", "0"], "n=0 is not possible"),
+        (["--seed", "-1"], "seed=-1 is not possible"),
+        (["--out", "nowhere/grid.png"], "--out=nowhere/grid.png cannot be written"),
+        (["--out", "grid.docx"], "--out=grid.docx cannot be written"),
+        (["--interpolate", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_mistakes_of_drawing_are_told_in_one_line(options: list[str], told: str, finished: RunFolder, one_line_error):
+    assert told in one_line_error("predict", str(finished.path), *options)
+
+
+def test_killed_and_resumed_is_as_if_nothing_had_been(
+    words: list[str], finished: RunFolder, tmp_path: Path, rows, train_here, assert_same
+):
+    run = prepare_run([f"runs_dir={tmp_path}", "trainer=cpu", *words])
+    process = subprocess.Popen(training_command(run), stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not (run.metrics.exists() and len(rows(run, "step")) >= 3):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    assert not run.summary.exists()
+    assert train_here(prepare_run([f"resume={run.path}"])) == 0
+    assert_same(run, finished)
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "code"),
+    [
+        (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=1.0 is not possible for task=adversarial", 2),
+        (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches=2 is not possible", 2),
+        (["task.objective=hinge"], "task.objective=hinge is not possible", 1),
+        (["optimizer=adam"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
+        (["data.mean=per_pixel"], "adversarial training needs images without a mean image", 1),
+        (["task.classifier=lenet6"], "lenet6", 1),
+    ],
+)
+def test_mistakes_are_told_in_one_line(words: list[str], told: str, code: int, tmp_path: Path, one_line_error, request):
+    request.getfixturevalue("in_this_process")
+    common = [f"runs_dir={tmp_path}", "trainer=cpu", *KINDS["gan_mlp"]]
+    assert told in one_line_error("train", *common, *words, code=code)

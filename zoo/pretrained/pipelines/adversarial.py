@@ -1,0 +1,108 @@
+"""Images from a released generator."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.sheets import write_png
+from zoo.errors import ZooError
+from zoo.models.gan import AdversarialNetworks
+from zoo.pretrained.release import load_release
+
+_AT_ONCE = 500  # images
+_STEPS = 8  # images of a path between two
+
+
+class AdversarialPipeline:
+    """Makes images.
+
+    Args:
+        model: A pair of generator and discriminator, on any device.
+        card: Of its release.
+
+    Raises:
+        ZooError: The model is something else.
+    """
+
+    def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:
+        if not isinstance(model, AdversarialNetworks):
+            raise ZooError(f"{card['model']} is no pair of generator and discriminator")
+        self.model = model
+        self.card = card
+
+    @classmethod
+    def from_release(cls, folder: Path) -> "AdversarialPipeline":
+        """Loads a release.
+
+        Raises:
+            ZooError: It is damaged.
+        """
+        return cls(*load_release(folder))
+
+    @torch.inference_mode()
+    def _made(self, noise: Tensor) -> Tensor:
+        device = next(self.model.parameters()).device
+        return torch.cat([self.model(each.to(device)).float().cpu() for each in noise.split(_AT_ONCE)])
+
+    def __call__(self, count: int = 1, seed: int = 0) -> Tensor:
+        """Returns images `(count, C, H, W)`, pixels from 0 to 1; the same ones for the same seed.
+
+        Raises:
+            ZooError: A setting makes no sense.
+        """
+        return self._made(
+            self.model.draw(_checked("n", count), torch.Generator().manual_seed(_checked("seed", seed, 0)))
+        )
+
+    def interpolate(self, count: int = 8, seed: int = 0) -> Tensor:
+        """Returns images on straight lines between pairs of noise, 8 on each, `(8 * count, C, H, W)`.
+
+        Raises:
+            ZooError: A setting makes no sense.
+        """
+        draw = torch.Generator().manual_seed(_checked("seed", seed, 0))
+        ends = self.model.draw(2 * _checked("n", count), draw).view(count, 2, 1, -1)
+        share = torch.linspace(0, 1, _STEPS).view(1, _STEPS, 1)
+        return self._made((ends[:, 0] * (1 - share) + ends[:, 1] * share).flatten(0, 1))
+
+    def answer(
+        self,
+        inputs: list[str],
+        *,
+        n: int = 64,
+        seed: int = 0,
+        out: str = "samples.png",
+        interpolate: int | None = None,
+    ) -> Iterator[str]:
+        """Answers a command line: images side by side in one picture.
+
+        Args:
+            inputs: None.
+            n: How many images.
+            seed: Of their noise.
+            out: Where the picture goes.
+            interpolate: So many rows of images between two, instead of images by themselves.
+
+        Yields:
+            The path of the picture.
+
+        Raises:
+            ZooError: A setting makes no sense, or the picture cannot be written.
+        """
+        if inputs:
+            raise ZooError(f"{inputs[0]!r} is nothing to draw: give --n 64, --seed 3 or --out grid.png")
+        images = self(n, seed) if interpolate is None else self.interpolate(interpolate, seed)
+        try:
+            write_png(images, Path(out))
+        except (OSError, ValueError) as error:
+            raise ZooError(f"--out={out} cannot be written: {error}") from error
+        yield f"{out}\n"
+
+
+def _checked(name: str, value: int, least: int = 1) -> int:
+    if type(value) is not int or not least <= value < 2**31:
+        raise ZooError(f"{name}={value} is not possible: expected a whole number of at least {least}")
+    return value

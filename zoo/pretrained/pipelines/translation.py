@@ -1,0 +1,200 @@
+"""Translations, with what each of their words is aligned with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast, overload
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.text_file import read_text_file
+from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
+from zoo.decoding.beam import Translator, translate
+from zoo.errors import ZooError
+from zoo.pretrained.release import load_release, read_files
+
+_AT_ONCE = 64  # sentences
+_DRAWN = 6  # alignments in a picture at the most
+
+
+class Translated(NamedTuple):
+    """A translation.
+
+    Attributes:
+        text: In plain words.
+        source_tokens: What the model read, its S tokens, the end of the sentence the last of them.
+        target_tokens: What it wrote, T tokens, with the end.
+        alignment: Which share of its attention each written token gave each one of the source, `(T, S)`; rows sum to
+            1. `(T, 0)` for a model that does not attend.
+    """
+
+    text: str
+    source_tokens: list[str]
+    target_tokens: list[str]
+    alignment: Tensor
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class TranslationPipeline:
+    """Translates sentences.
+
+    Args:
+        model: Translates token by token, see `zoo.decoding.beam.Translator`; on any device.
+        card: Of its release.
+        tokenizer: The model's tokens, of source and target.
+
+    Raises:
+        ZooError: The tokeniser is that of another model, or the model cannot translate.
+    """
+
+    def __init__(self, model: nn.Module, card: dict[str, Any], tokenizer: SentenceTokenizer) -> None:
+        if not isinstance(model, Translator):
+            raise ZooError(f"{card['model']} cannot translate: it has no begin, step and alignment")
+        self.model = model
+        self.card = card
+        self.tokenizer = tokenizer
+        expected = card["arguments"].get("target_vocabulary_size")
+        if expected is not None and expected != len(tokenizer):
+            raise ZooError(
+                f"{tokenizer.file_name} has {len(tokenizer)} tokens, the model {expected}: get the release anew"
+            )
+
+    @classmethod
+    def from_release(cls, folder: Path) -> "TranslationPipeline":
+        """Loads a release.
+
+        Raises:
+            ZooError: It is damaged, or holds no tokeniser.
+        """
+        files = read_files(folder)
+        name = SentenceTokenizer.file_name
+        if name not in files:
+            raise ZooError(f"{folder} holds no {name}: its tokens have no names; get the release anew")
+        return cls(*load_release(folder), SentenceTokenizer.from_json(files[name]))
+
+    @overload
+    def __call__(self, sentences: str, beam: int | None = None, length_penalty: float | None = None) -> Translated: ...
+
+    @overload
+    def __call__(
+        self, sentences: list[str] | tuple[str, ...], beam: int | None = None, length_penalty: float | None = None
+    ) -> list[Translated]: ...
+
+    def __call__(
+        self,
+        sentences: str | list[str] | tuple[str, ...],
+        beam: int | None = None,
+        length_penalty: float | None = None,
+    ) -> Translated | list[Translated]:
+        """Translates a sentence or several.
+
+        Args:
+            sentences: Plain text.
+            beam: How many hypotheses are alive at a time, 1 is greedy; by default as the release was measured.
+            length_penalty: Its exponent, 0 is none; by default as the release was measured.
+
+        Returns:
+            A translation, for several sentences a list of them.
+
+        Raises:
+            ZooError: A sentence is empty, or a setting makes no sense.
+        """
+        if isinstance(sentences, str):
+            return self._translate([sentences], beam, length_penalty)[0]
+        return self._translate(list(sentences), beam, length_penalty)
+
+    def _translate(self, sentences: list[str], beam: int | None, length_penalty: float | None) -> list[Translated]:
+        beam = self.card["task"]["beam"] if beam is None else beam
+        alpha = self.card["task"]["length_penalty"] if length_penalty is None else length_penalty
+        if type(beam) is not int or beam < 1:
+            raise ZooError(f"beam={beam} is not possible: expected 1 or more")
+        if not alpha >= 0:
+            raise ZooError(f"length_penalty={alpha} is not possible: expected 0 or more")
+        encoded = self.tokenizer.encode(sentences)
+        for number, (sentence, tokens) in enumerate(zip(sentences, encoded, strict=True), 1):
+            if not tokens:
+                where = f"sentence {number} is" if len(sentences) > 1 else "it is"
+                raise ZooError(f"there is nothing to translate: {where} empty ({sentence!r})")
+        # Sentences of about one length together: little is padded.
+        order = sorted(range(len(encoded)), key=lambda number: len(encoded[number]))
+        found: dict[int, Translated] = {}
+        for start in range(0, len(order), _AT_ONCE):
+            numbers = order[start : start + _AT_ONCE]
+            found |= dict(zip(numbers, self._batch([encoded[n] for n in numbers], beam, alpha), strict=True))
+        return [found[number] for number in range(len(sentences))]
+
+    def _batch(self, sentences: list[list[int]], beam: int, alpha: float) -> list[Translated]:
+        model = cast(Translator, self.model)
+        device = next(self.model.parameters()).device
+        source = _padded([[*tokens, END] for tokens in sentences]).to(device)
+        written = translate(model, source, PAD, BEGIN, END, beam, alpha)
+        with torch.inference_mode():
+            weights = model.alignment(source, _padded([[BEGIN, *tokens] for tokens in written]).to(device))
+        translated = []
+        for tokens, target, weight in zip(sentences, written, weights.float().cpu(), strict=True):
+            ends = ([*tokens, END], [*target, END])
+            alignment = weight[: len(ends[1]), : len(ends[0])]
+            read, said = (self.tokenizer.pieces(numbers) for numbers in ends)
+            translated.append(Translated(self.tokenizer.decode(target), read, said, alignment))
+        return translated
+
+    def answer(
+        self,
+        sentences: list[str],
+        *,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        file: str | None = None,
+        alignment: str | None = None,
+    ) -> Iterator[str]:
+        """Answers a command line: each sentence's translation on a line of its own.
+
+        Args:
+            sentences: Plain text.
+            beam: How many hypotheses are alive at a time.
+            length_penalty: Its exponent.
+            file: A text file whose lines are translated instead; empty lines stay empty.
+            alignment: Where to draw what the words of the first few are aligned with, e.g. `alignment.png`.
+
+        Yields:
+            What is to be printed.
+
+        Raises:
+            ZooError: There is nothing to translate, a setting makes no sense, or a file cannot be read or written.
+        """
+        if file is not None:
+            if sentences:
+                raise ZooError("give sentences to translate, or --file FILE, not both")
+            lines = read_text_file(Path(file), "--file").removesuffix("\n").split("\n")
+            sentences = [line for line in lines if line.strip()]
+        elif sentences:
+            lines = sentences
+        else:
+            raise ZooError('give a sentence to translate, such as "ein Hund läuft", or --file FILE')
+        translated = self._translate(sentences, beam, length_penalty)
+        found = iter(translated)
+        for line in lines:
+            yield f"{next(found)}\n" if line.strip() else "\n"
+        if alignment is not None:
+            yield f"{self._draw(translated, Path(alignment))}\n"
+
+    def _draw(self, translated: list[Translated], path: Path) -> Path:
+        from zoo.decoding.alignment import draw_alignments
+
+        figure = draw_alignments(
+            [(each.source_tokens, each.target_tokens, each.alignment) for each in translated[:_DRAWN]]
+        )
+        if figure is None:
+            raise ZooError(f"{self.card['name']} does not attend to its source: it has no alignment to draw")
+        try:
+            figure.savefig(path, dpi=150)
+        except (OSError, ValueError) as error:
+            raise ZooError(f"--alignment={path} cannot be written: {error}") from error
+        return path
+
+
+def _padded(rows: list[list[int]]) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])

@@ -1,0 +1,354 @@
+"""Adversarial training: a generator against a discriminator, judged by how likely samples make what was held out."""
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from zoo.errors import ZooError
+from zoo.metrics.parzen import SIGMAS, parzen
+from zoo.metrics.totals import Totals
+from zoo.models.gan import AdversarialNetworks
+from zoo.pretrained.pipelines import pipeline
+from zoo.tasks.objectives import OBJECTIVES, clip_weights, gradient_penalty
+from zoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
+
+SHOWN = 64  # samples in a grid
+_AT_ONCE = 500  # samples made together in an evaluation
+_SIGMA_POINTS = 1000  # held-out images on which the kernels' width is chosen, as the authors' script does
+
+
+class Adversarial(Task):
+    """Trains generator and discriminator with an optimizer each.
+
+    Metrics: `train/discriminator_loss` and `train/generator_loss`; `train/real` and `train/fake`, the mean score of
+    real and of generated images, which for the first two objectives is the probability of being real; the norms of both
+    gradients. On validation and test: `parzen` (nats, with `parzen_error` over the images and the kernels' width
+    `parzen_sigma`, chosen on validation); with a `classifier` also `fid_lenet`, the Fréchet distance of its last hidden
+    layer, which is no FID, and of the samples' labels the share of the classes that occur and the Kullback-Leibler
+    divergence from all being as frequent: collapse shows in both.
+
+    Args:
+        objective: `minimax`, `non_saturating`, `wasserstein` or `wasserstein_gp`.
+        simultaneous: Whether both are updated after one pass through the discriminator, as in the code of 2014;
+            otherwise in turn, each on a batch and noise of its own.
+        discriminator_steps: Updates of the discriminator for each of the generator.
+        discriminator_lr: Its step size, by default the generator's.
+        clip: To what the critic's weights are clipped, for `wasserstein`.
+        penalty: Weight of the gradient penalty, for `wasserstein_gp`.
+        ema: Decay of a running mean of the generator's weights, which is then what is tested and released; 0 is none.
+        samples: How many samples are judged.
+        classifier: A release that tells classes apart, whose features and labels of samples are looked at.
+        headline: `test/parzen` or `test/fid_lenet`.
+    """
+
+    headlines: ClassVar[dict[str, str]] = {"test/parzen": "max", "test/fid_lenet": "min"}
+    sample_unit: ClassVar[str] = "images"
+
+    def __init__(
+        self,
+        *shared: Any,
+        headline: str = "test/parzen",
+        objective: str = "non_saturating",
+        simultaneous: bool = False,
+        discriminator_steps: int = 1,
+        discriminator_lr: float | None = None,
+        clip: float = 0.01,
+        penalty: float = 10.0,
+        ema: float = 0.0,
+        samples: int = 10_000,
+        classifier: str | None = None,
+    ) -> None:
+        super().__init__(*shared, headline=headline)
+        if not isinstance(self.model, AdversarialNetworks):
+            raise ValueError(f"{type(self.model).__name__} is no pair of generator and discriminator")
+        if objective not in OBJECTIVES:
+            raise ValueError(f"task.objective={objective} is not possible: choose {', '.join(OBJECTIVES)}")
+        if simultaneous and (discriminator_steps != 1 or objective.startswith("wasserstein")):
+            raise ValueError("task.simultaneous=true is for one step of each, with minimax or non_saturating")
+        for name, value, least in (("discriminator_steps", discriminator_steps, 1), ("samples", samples, 1)):
+            if value < least:
+                raise ValueError(f"task.{name}={value} is not possible: expected {least} or more")
+        if not 0 <= ema < 1:
+            raise ValueError(f"task.ema={ema} is not possible: expected a decay in [0, 1)")
+        if headline == "test/fid_lenet" and classifier is None:
+            raise ValueError(
+                "task.headline=test/fid_lenet needs a classifier: give task.classifier=lenet5_modern-mnist"
+            )
+        self.automatic_optimization = False
+        self.objective, self.simultaneous = objective, simultaneous
+        self.discriminator_steps, self.discriminator_lr = discriminator_steps, discriminator_lr
+        self.clip, self.penalty, self.samples = clip, penalty, samples
+        self.mean_generator = copy.deepcopy(self.model.generator).requires_grad_(False) if ema else None
+        self.ema = ema
+        self.batches = 0
+        self.totals = Totals("discriminator_loss", "generator_loss", "real", "fake", "discriminator_norm",
+                             "generator_norm")  # fmt: skip
+        self.sigma: float | None = None
+        self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
+        self._held_out: list[Tensor] = []
+
+    @property
+    def networks(self) -> AdversarialNetworks:
+        """The model."""
+        assert isinstance(self.model, AdversarialNetworks)
+        return self.model
+
+    @property
+    def curve_steps(self) -> int:
+        """Batches."""
+        return self.batches
+
+    def configure_optimizers(self) -> Any:
+        """Hands Lightning an optimizer for each network, and their schedules."""
+        optimizers = [self._optimizer(part.named_parameters()) for part in (self.networks.generator,
+                                                                            self.networks.discriminator)]  # fmt: skip
+        if self.discriminator_lr is not None:
+            for group in optimizers[1].param_groups:
+                group["lr"] = self.discriminator_lr
+        if self._scheduler is None:
+            return optimizers
+        return optimizers, [{"scheduler": self._scheduler(each), "interval": "epoch"} for each in optimizers]
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Returns what the loader gives as pixels from 0 to 1."""
+        prepared = self.trainer.datamodule.dataset.preprocessing  # type: ignore[attr-defined]
+        if "mean_image" in prepared:
+            raise ZooError("adversarial training needs images without a mean image: give data.mean=null")
+        mean, std = (images.new_tensor(prepared[key]).view(-1, 1, 1) for key in ("mean", "std"))
+        return (images * std + mean).clamp(0, 1)
+
+    def _noise(self, count: int) -> Tensor:
+        return self.networks.draw(count).to(self.device)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Makes a step of the discriminator, and every so often one of the generator; returns the sum of the losses."""
+        real = self.networks.images(self._pixels(batch[0]))
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, list)
+        generator, discriminator = optimizers
+        step = self._both if self.simultaneous else self._in_turn
+        measured = step(real, generator, discriminator)
+        self.batches += 1
+        if self.mean_generator is not None:
+            self._follow(self.mean_generator)
+        if self._scheduler_interval == "step":
+            self._step_schedules()
+        self.totals.add(len(real), **{name: value.detach() * len(real) for name, value in measured.items()})
+        return {"loss": (measured["discriminator_loss"] + measured["generator_loss"]).detach()}
+
+    def _both(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> dict[str, Tensor]:
+        """Updates both after one pass, with the same dropout for either (the code of Goodfellow et al. 2014)."""
+        networks, objective = self.networks, OBJECTIVES[self.objective]
+        of_fake = networks.discriminator(networks.generator(self._noise(len(real))))
+        of_real = networks.discriminator(real)
+        losses = objective.discriminator(of_real, of_fake), objective.generator(of_fake)
+        norms = [
+            _set_gradients(part, loss, last=last)
+            for part, loss, last in (
+                (networks.discriminator, losses[0], False), (networks.generator, losses[1], True),
+            )
+        ]  # fmt: skip
+        discriminator.step()
+        generator.step()
+        return self._measured(losses[0], losses[1], of_real, of_fake, norms[0], norms[1])
+
+    def _in_turn(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> dict[str, Tensor]:
+        """Updates the discriminator, and if it is time the generator (Goodfellow et al. 2014, Algorithm 1)."""
+        networks, objective = self.networks, OBJECTIVES[self.objective]
+        with torch.no_grad():
+            fake = networks.generator(self._noise(len(real)))
+        # Real and generated images apart: together batch normalisation would tell them apart (Radford et al. 2015).
+        of_real, of_fake = networks.discriminator(real), networks.discriminator(fake)
+        loss = objective.discriminator(of_real, of_fake)
+        if self.objective == "wasserstein_gp":
+            shares = torch.rand(len(real)).to(self.device)
+            loss = loss + self.penalty * gradient_penalty(networks.discriminator, real, fake, shares)
+        norm = _set_gradients(networks.discriminator, loss, last=True)
+        discriminator.step()
+        if self.objective == "wasserstein":
+            clip_weights(networks.discriminator, self.clip)
+        own, own_norm = loss.new_zeros(()), loss.new_zeros(())
+        if (self.batches + 1) % self.discriminator_steps == 0:
+            of_fake = networks.discriminator(networks.generator(self._noise(len(real))))
+            own = objective.generator(of_fake)
+            own_norm = _set_gradients(networks.generator, own, last=True)
+            generator.step()
+        return self._measured(loss, own, of_real, of_fake, norm, own_norm)
+
+    def _measured(
+        self, loss: Tensor, own: Tensor, of_real: Tensor, of_fake: Tensor, norm: Tensor, own_norm: Tensor
+    ) -> dict[str, Tensor]:
+        score = (lambda each: each) if self.objective.startswith("wasserstein") else torch.sigmoid
+        return {
+            "discriminator_loss": loss, "generator_loss": own, "real": score(of_real).mean(),
+            "fake": score(of_fake).mean(), "discriminator_norm": norm, "generator_norm": own_norm,
+        }  # fmt: skip
+
+    def _follow(self, mean: nn.Module) -> None:
+        with torch.no_grad():
+            for one, other in zip(mean.parameters(), self.networks.generator.parameters(), strict=True):
+                one.lerp_(other, 1 - self.ema)
+            for kept, now in zip(mean.buffers(), self.networks.generator.buffers(), strict=True):
+                kept.copy_(now)
+
+    def _step_schedules(self) -> None:
+        schedules = self.lr_schedulers()
+        for schedule in schedules if isinstance(schedules, list) else [schedules]:
+            if isinstance(schedule, LRScheduler):
+                schedule.step()
+
+    def on_train_epoch_end(self) -> None:
+        """Reports the means over the epoch."""
+        if self._scheduler_interval == "epoch":
+            self._step_schedules()
+        self.publish("train", self.totals.means())
+        self.totals.reset()
+
+    @torch.inference_mode()
+    def made(self, count: int, seed: int = 0) -> Tensor:
+        """Returns samples `(count, C, H, W)`, pixels from 0 to 1, always of the same noise."""
+        networks = self.networks
+        generator = self.mean_generator or networks.generator
+        noise = networks.draw(count, torch.Generator().manual_seed(seed)).to(self.device)
+        training = generator.training
+        generator.eval()
+        images = torch.cat([networks.pixels(generator(each)) for each in noise.split(_AT_ONCE)])
+        generator.train(training)
+        return images
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts collecting."""
+        self._held_out = []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Collects images."""
+        self._held_out.append(self._pixels(batch[0]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Chooses the kernels' width, and tells how likely the held-out images are."""
+        self._report(self.watched)
+        self.pictures["samples"] = self.made(SHOWN).cpu()
+
+    def on_test_epoch_start(self) -> None:
+        """Starts collecting."""
+        self._held_out = []
+        if self.mean_generator is not None:  # it is what is released
+            self.networks.generator.load_state_dict(self.mean_generator.state_dict())
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Collects images."""
+        self._held_out.append(self._pixels(batch[0]))
+
+    def on_test_epoch_end(self) -> None:
+        """Tells how likely the test images are, under the width that validation chose."""
+        self._report("test")
+
+    def _report(self, split: str) -> None:
+        points, samples = torch.cat(self._held_out), self.made(self.samples)
+        if split == "test" and self.sigma is not None:
+            found = parzen(points, samples, [self.sigma])
+        else:
+            found = parzen(points[:_SIGMA_POINTS], samples, SIGMAS)
+            self.sigma = found.sigma
+        metrics = {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
+        if self._classifier is not None:
+            metrics |= self._looked_at(self._classifier, points, samples)
+        self.publish(split, metrics)
+        self._held_out = []
+
+    def _looked_at(
+        self, classifier: "ImageClassificationPipeline", points: Tensor, samples: Tensor
+    ) -> dict[str, float]:
+        """Returns what a classifier sees in the samples, and how far its features are from those of real images."""
+        from torchmetrics.image.fid import FrechetInceptionDistance  # on first use: seconds
+
+        look = Features(classifier)
+        channels, height, width = points.shape[1:]
+        distance = FrechetInceptionDistance(look, normalize=True, input_img_size=(channels, height, width))
+        for images, real in ((points, True), (samples, False)):
+            for each in images.cpu().split(_AT_ONCE):
+                distance.update(each, real=real)
+        labels = torch.cat([look.labels(each) for each in samples.cpu().split(_AT_ONCE)])
+        shares = torch.bincount(labels, minlength=len(classifier.class_names)).double() / len(labels)
+        divergence = (shares * (shares * len(shares)).clamp_min(1e-12).log()).sum()
+        classes = 100 * float((shares > 0).double().mean())
+        return {"fid_lenet": float(distance.compute()), "classes": classes, "class_divergence": float(divergence)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what is counted."""
+        checkpoint["adversarial"] = {"batches": self.batches, "sigma": self.sigma}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes it back."""
+        self.batches, self.sigma = checkpoint["adversarial"]["batches"], checkpoint["adversarial"]["sigma"]
+
+    def figures(self, metrics_file: Path) -> "dict[str, Figure]":
+        """Draws curves, samples, paths between them, and the training images that are nearest to them."""
+        from zoo.tasks import adversarial_figures as draw
+        from zoo.tasks.curves import curves
+
+        labels = {"parzen": "log-likelihood, nats", "real": "mean score", "discriminator_loss": "loss"}
+        figures = {"curves": curves(metrics_file, list(labels), labels)}
+        if self.networks.draw(1).shape[1] >= 2 and self.made(1).shape[-1] > 2:
+            loader = self.trainer.datamodule.dataset.train_loader()  # type: ignore[attr-defined]
+            training = torch.cat([self._pixels(batch[0]) for batch in loader])
+            figures["samples"] = draw.grid(self.made(SHOWN).cpu())
+            figures["interpolation"] = draw.grid(self._between().cpu())
+            figures["neighbours"] = draw.neighbours(self.made(12).cpu(), training.cpu())
+        return {name: figure for name, figure in figures.items() if figure is not None}
+
+    @torch.inference_mode()
+    def _between(self) -> Tensor:
+        """Returns rows of images on straight lines between pairs of noise, `(64, C, H, W)`."""
+        ends = self.networks.draw(16, torch.Generator().manual_seed(1)).view(8, 2, 1, -1)
+        share = torch.linspace(0, 1, 8).view(1, 8, 1)
+        noise = ends[:, 0] * (1 - share) + ends[:, 1] * share
+        self.networks.eval()
+        return self.networks(noise.flatten(0, 1).to(self.device))
+
+
+def _set_gradients(part: nn.Module, loss: Tensor, *, last: bool) -> Tensor:
+    """Puts the gradients of a loss into the parameters of one network only; returns their norm."""
+    parameters = list(part.parameters())
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=not last)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+class Features(nn.Module):
+    """What the last linear layer of a classifier reads.
+
+    Args:
+        classifier: A released one.
+    """
+
+    def __init__(self, classifier: "ImageClassificationPipeline") -> None:
+        super().__init__()
+        self.model, self.prepare = classifier.model, classifier.preprocessing.scale
+        self.last = [module for module in self.model.modules() if isinstance(module, nn.Linear)][-1]
+        self.num_features = self.last.in_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns features `(B, F)` of images `(B, C, H, W)`, pixels from 0 to 1."""
+        read: list[Tensor] = []
+        handle = self.last.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+        try:
+            self.model(self.prepare(images))
+        finally:
+            handle.remove()
+        return read[0]
+
+    def labels(self, images: Tensor) -> Tensor:
+        """Returns the numbers of the classes that images are taken for, `(B,)`."""
+        return self.model(self.prepare(images)).argmax(dim=1)

@@ -1,0 +1,114 @@
+"""Figures that the papers printed, ours drawn from the records and from nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from zoo.training.records import all_records, claims_of
+
+Records = Mapping[str, Sequence[Mapping[str, Any]]]  # of each experiment, in order of the seeds
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def _draw_seeds(axes: Axes, records: Sequence[Mapping[str, Any]], metric: str, label: str, **line: Any) -> None:
+    """Draws the mean of a curve over the seeds, and between which values the seeds lie."""
+    epochs = records[0]["curve"]["epoch"]
+    columns = list(zip(*(record["curve"][metric] for record in records), strict=False))
+    mean = [sum(values) / len(values) for values in columns]
+    axes.plot(epochs[: len(mean)], mean, label=label, **line)
+    if len(records) > 1:
+        low, high = zip(*((min(values), max(values)) for values in columns), strict=True)
+        axes.fill_between(epochs[: len(mean)], low, high, color=line.get("color"), alpha=0.2, linewidth=0)
+
+
+def plain_and_residual(records: Records) -> Figure | None:
+    """He et al. 2015, Figure 6: error on CIFAR-10 of plain and of residual networks, training dashed, test bold."""
+    depths = (20, 32, 44, 56, 110)
+    families = {"plain": "plain networks", "resnet": "residual networks"}
+    there = [
+        name for name in records if name in {f"{family}{depth}_cifar10" for family in families for depth in depths}
+    ]
+    if not there:
+        return None
+    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
+    for axes, (family, title) in zip(figure.subplots(1, 2, sharey=True), families.items(), strict=True):
+        for colour, depth in zip(_COLOURS, depths, strict=False):
+            if name := next((each for each in there if each == f"{family}{depth}_cifar10"), None):
+                group = records[name]
+                _draw_seeds(axes, group, "train/error", f"{depth} layers, training", color=colour, linestyle="--")
+                _draw_seeds(axes, group, "test/error", f"{depth} layers, test", color=colour, linewidth=2.0)
+        axes.set(xlabel="epoch", ylabel="error, %", title=title, ylim=(0, 25))
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def perplexity_curves(records: Records) -> Figure | None:
+    """Zaremba et al. 2014, Table 1: validation perplexity on Penn Treebank over the epochs, and the paper's number."""
+    there = [name for name in ("lstm_small_ptb", "lstm_medium_ptb", "lstm_large_ptb") if name in records]
+    if not there:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for colour, name in zip(_COLOURS, there, strict=False):
+        group = records[name]
+        label = f"{name}, {len(group)} seed{'s' if len(group) > 1 else ''}"
+        _draw_seeds(axes, group, "val/perplexity", label, color=colour, linewidth=2.0)
+        for claim in claims_of(dict(group[0])):
+            if claim["metric"] == "val/perplexity":
+                axes.axhline(claim["reported"], color=colour, linestyle=":", label=f"the paper's {claim['reported']}")
+    axes.set(xlabel="epoch", ylabel="perplexity", title="Penn Treebank, validation")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def bleu_by_length(records: Records) -> Figure | None:
+    """Bahdanau et al. 2014, Figure 2: BLEU over the length of the source, with attention and without."""
+    there = [name for name in records if "bleu_by_source_length" in records[name][0].get("details", {})]
+    there = [name for name in there if name.endswith("_de_en")]
+    if not there:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for colour, name in zip(_COLOURS, there, strict=False):
+        groups = [record["details"]["bleu_by_source_length"] for record in records[name]]
+        means = [sum(group["score"] for group in column) / len(column) for column in zip(*groups, strict=True)]
+        names = [f"{group['shortest']}–{group['longest']}\n({group['sentences']})" for group in groups[0]]
+        axes.plot(range(len(means)), means, "o-", color=colour, label=name, linewidth=2.0)
+        axes.set_xticks(range(len(names)), names)
+    axes.set(
+        xlabel="words of the source (sentences)", ylabel="BLEU", title="Multi30k, German to English, test_2016_flickr"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Records], Figure | None]] = {
+    "plain_and_residual": plain_and_residual,
+    "perplexity_curves": perplexity_curves,
+    "bleu_by_length": bleu_by_length,
+}
+
+
+def draw_figures(folder: Path, records: Records | None = None) -> list[Path]:
+    """Draws every figure that there are records for into a folder, and returns the files."""
+    records = all_records() if records is None else records
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, draw in FIGURES.items():
+        if (figure := draw(records)) is not None:
+            path = folder / f"{name}.png"
+            figure.savefig(path, dpi=120)
+            written.append(path)
+    return written
