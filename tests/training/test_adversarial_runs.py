@@ -19,8 +19,8 @@ pytestmark = pytest.mark.xdist_group("adversarial")
 
 SHARED = [
     "data=digits", "data.validation=200", "data.batch_size=100", "task.samples=200", "trainer.max_epochs=3",
-    "trainer.limit_train_batches=6", "trainer.log_every_n_steps=3", "trainer.enable_progress_bar=false", "logger=none",
-    "checkpoint.every_minutes=0",
+    "trainer.limit_train_batches=6", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=3",
+    "trainer.enable_progress_bar=false", "logger=none", "checkpoint.every_minutes=0",
 ]  # fmt: skip
 # Both optimizers, dropout and a schedule of steps; batch normalisation, a penalty and a mean generator.
 KINDS = {

@@ -63,8 +63,8 @@ def test_a_finished_run_is_a_whole_folder(finished: RunFolder):
 def test_the_summary_says_what_came_out(finished: RunFolder):
     summary = finished.read_summary()
     assert set(summary) == {
-        "status", "headline", "claim", "metrics", "selection", "duration_s", "samples", "samples_per_s", "sample_unit",
-        "seed", "config_hash", "error",
+        "status", "headline", "claim", "metrics", "details", "selection", "duration_s", "samples", "samples_per_s",
+        "sample_unit", "seed", "config_hash", "error",
     }  # fmt: skip
     assert (summary["status"], summary["error"], summary["claim"]) == ("finished", None, None)
     assert (summary["selection"], summary["sample_unit"], summary["seed"]) == ("last epoch", "images", 1)
