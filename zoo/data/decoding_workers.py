@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -167,10 +168,17 @@ def _end_when_told_by(parent: BaseProcess) -> None:
     os._exit(0)
 
 
+def _tell(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Prints an error, but not that the parent ended while it was being handed a batch."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, where)
+
+
 def _begin(worker: int) -> None:
     """Lets a fresh worker live exactly as long as its parent wants, whatever signals all processes of a run get."""
     gc.freeze()  # what it has inherited is for its parent to take down
     warnings.simplefilter("ignore")  # Pillow's remarks about odd files
+    sys.excepthook = _tell
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
