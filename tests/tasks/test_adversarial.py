@@ -126,6 +126,21 @@ def test_the_generator_waits_for_its_turn(objective: str):
     assert task.batches == 6
 
 
+def test_the_generator_s_loss_is_the_mean_over_its_own_steps():
+    task = task_for(objective="wasserstein", discriminator_steps=3)
+    own = [float(task.training_step(batch(step), 0)["loss"]) for step in range(6)]
+    assert float(task.generator_totals.sums[0]) == 2 * 8
+    assert float(task.totals.sums[0]) == 6 * 8
+    both = task.totals.means()["discriminator_loss"] * 6 + task.generator_totals.means()["generator_loss"] * 2
+    assert both == pytest.approx(sum(own), rel=1e-5)
+
+
+def test_without_held_out_images_it_is_refused():
+    """The width of the windows would be chosen on the test split."""
+    with pytest.raises(ValueError, match=r"is chosen on held-out images: give data\.validation=200"):
+        Adversarial(networks(), ["0"], partial(torch.optim.SGD, lr=0.1), None, "epoch", "test")
+
+
 def test_a_clipped_critic_stays_within_its_limit():
     task = task_for(objective="wasserstein", clip=0.02)
     task.training_step(batch(), 0)

@@ -66,7 +66,7 @@ class NaturePreprocessing(gymnasium.Wrapper):
         self._played, self._lives, self._over = 0, 0, True
 
     def _remaining(self) -> int:
-        return int(self.env.unwrapped.ale.lives())  # type: ignore[attr-defined]
+        return int(self.env.get_wrapper_attr("ale").lives())
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Begins a game; without a seed, and after the loss of a life only, goes on with it."""

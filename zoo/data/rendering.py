@@ -21,7 +21,7 @@ def picture(environment: gymnasium.Env) -> np.ndarray | None:
     if isinstance(inner, MinAtarGame):
         return _board(inner)
     if hasattr(inner, "ale"):
-        return inner.ale.getScreenRGB()
+        return inner.get_wrapper_attr("ale").getScreenRGB()
     if environment.spec is not None and environment.spec.id.startswith("CartPole"):
         return _cartpole(inner)
     return None
@@ -38,7 +38,7 @@ def _cartpole(environment: gymnasium.Env) -> np.ndarray:
     """Draws cart and pole; the track is 4.8 wide, the pole 1 long."""
     from PIL import Image, ImageDraw  # on first use
 
-    position, _, angle, _ = np.asarray(environment.state)  # type: ignore[attr-defined]
+    position, _, angle, _ = np.asarray(environment.get_wrapper_attr("state"))
     width, height, ground = 300, 200, 160
     x = width * (0.5 + position / 4.8)
     tip = (x + 100 * np.sin(angle), ground - 100 * np.cos(angle))

@@ -3,7 +3,7 @@
 Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks.
 ICLR 2016, arXiv:1511.06434v2. Section 3 and Figure 1 have the architecture, Section 4 the training.
 
-The paper prints no likelihood and no distance; ours is measured by dcgan_mnist and dcgan_cifar10.
+The paper prints no likelihood and no distance; ours is measured by dcgan_mnist.
 
 Variants for images of 28, 32 and 64 pixels; 64 is the paper's, with its 128 channels at the top. Deviation: kernels
 are 4x4 where the paper's are 5x5, so that strides of 2 double sizes without asymmetric padding. Weights and gains of

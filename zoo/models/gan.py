@@ -59,6 +59,12 @@ class AdversarialNetworks(nn.Module):
             return torch.randn(count, self.latent, generator=draw) * self.spread
         return (2 * torch.rand(count, self.latent, generator=draw) - 1) * self.spread
 
+    def draw_paths(self, count: int, steps: int, draw: torch.Generator | None = None) -> Tensor:
+        """Returns noise on straight lines between pairs, `steps` on each of `count` lines: `(count * steps, Z)`."""
+        ends = self.draw(2 * count, draw).view(count, 2, 1, -1)
+        share = torch.linspace(0, 1, steps).view(1, steps, 1)
+        return (ends[:, 0] * (1 - share) + ends[:, 1] * share).flatten(0, 1)
+
     def pixels(self, images: Tensor) -> Tensor:
         """Returns what the generator makes as pixels from 0 to 1."""
         return (images - self.low) / (1 - self.low)

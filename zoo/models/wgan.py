@@ -3,8 +3,7 @@
 Arjovsky, Chintala, Bottou: Wasserstein GAN. ICML 2017, arXiv:1701.07875v3. Gulrajani et al.: Improved Training of
 Wasserstein GANs. NIPS 2017, arXiv:1704.00028v3.
 
-Claim (Gulrajani et al., Figure 1): a critic under a penalty finds the shape of a distribution that clipping flattens:
-wgan_gp_toy. No number of theirs is for MNIST; ours are measured by wgan_mnist and wgan_gp_mnist.
+No number of theirs is for MNIST; ours are measured by wgan_mnist and wgan_gp_mnist.
 
 Generators are those of `zoo.models.dcgan`. The critic has no sigmoid; under the penalty it has no batch normalisation
 either, as the gradient is to be that of each image by itself (Section 4).

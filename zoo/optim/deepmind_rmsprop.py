@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -34,7 +33,7 @@ class DeepMindRMSprop(Optimizer):
         super().__init__(params, {"lr": lr, "decay": decay, "floor": floor})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Makes one update."""
         loss = None
         if closure is not None:

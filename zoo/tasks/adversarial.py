@@ -14,6 +14,7 @@ from zoo.metrics.parzen import SIGMAS, parzen
 from zoo.metrics.totals import Totals
 from zoo.models.gan import AdversarialNetworks
 from zoo.pretrained.pipelines import pipeline
+from zoo.tasks.looking import looked_at
 from zoo.tasks.objectives import OBJECTIVES, clip_weights, gradient_penalty
 from zoo.tasks.task import Task
 
@@ -84,6 +85,8 @@ class Adversarial(Task):
             raise ValueError(
                 "task.headline=test/fid_lenet needs a classifier: give task.classifier=lenet5_modern-mnist"
             )
+        if self.watched == "test":
+            raise ValueError("the width of the Parzen windows is chosen on held-out images: give data.validation=200")
         self.automatic_optimization = False
         self.objective, self.simultaneous = objective, simultaneous
         self.discriminator_steps, self.discriminator_lr = discriminator_steps, discriminator_lr
@@ -91,8 +94,8 @@ class Adversarial(Task):
         self.mean_generator = copy.deepcopy(self.model.generator).requires_grad_(False) if ema else None
         self.ema = ema
         self.batches = 0
-        self.totals = Totals("discriminator_loss", "generator_loss", "real", "fake", "discriminator_norm",
-                             "generator_norm")  # fmt: skip
+        self.totals = Totals("discriminator_loss", "discriminator_norm", "real", "fake")
+        self.generator_totals = Totals("generator_loss", "generator_norm")  # over its own steps only
         self.sigma: float | None = None
         self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
         self._held_out: list[Tensor] = []
@@ -102,6 +105,11 @@ class Adversarial(Task):
         """The model."""
         assert isinstance(self.model, AdversarialNetworks)
         return self.model
+
+    @property
+    def dataset(self) -> Any:
+        """The images that are trained on."""
+        return vars(self.trainer)["datamodule"].dataset  # which Lightning does not declare
 
     @property
     def curve_steps(self) -> int:
@@ -121,7 +129,7 @@ class Adversarial(Task):
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Returns what the loader gives as pixels from 0 to 1."""
-        prepared = self.trainer.datamodule.dataset.preprocessing  # type: ignore[attr-defined]
+        prepared = self.dataset.preprocessing
         if "mean_image" in prepared:
             raise ZooError("adversarial training needs images without a mean image: give data.mean=null")
         mean, std = (images.new_tensor(prepared[key]).view(-1, 1, 1) for key in ("mean", "std"))
@@ -131,38 +139,35 @@ class Adversarial(Task):
         return self.networks.draw(count).to(self.device)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Makes a step of the discriminator, and every so often one of the generator; returns the sum of the losses."""
+        """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
         real = self.networks.images(self._pixels(batch[0]))
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, list)
         generator, discriminator = optimizers
         step = self._both if self.simultaneous else self._in_turn
-        measured = step(real, generator, discriminator)
+        loss = step(real, generator, discriminator)
         self.batches += 1
         if self.mean_generator is not None:
             self._follow(self.mean_generator)
         if self._scheduler_interval == "step":
             self._step_schedules()
-        self.totals.add(len(real), **{name: value.detach() * len(real) for name, value in measured.items()})
-        return {"loss": (measured["discriminator_loss"] + measured["generator_loss"]).detach()}
+        return {"loss": loss.detach()}
 
-    def _both(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> dict[str, Tensor]:
+    def _both(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> Tensor:
         """Updates both after one pass, with the same dropout for either (the code of Goodfellow et al. 2014)."""
         networks, objective = self.networks, OBJECTIVES[self.objective]
         of_fake = networks.discriminator(networks.generator(self._noise(len(real))))
         of_real = networks.discriminator(real)
         losses = objective.discriminator(of_real, of_fake), objective.generator(of_fake)
-        norms = [
-            _set_gradients(part, loss, last=last)
-            for part, loss, last in (
-                (networks.discriminator, losses[0], False), (networks.generator, losses[1], True),
-            )
-        ]  # fmt: skip
+        norm = _set_gradients(networks.discriminator, losses[0], last=False)
+        own_norm = _set_gradients(networks.generator, losses[1], last=True)
         discriminator.step()
         generator.step()
-        return self._measured(losses[0], losses[1], of_real, of_fake, norms[0], norms[1])
+        self._count(losses[0], norm, of_real, of_fake)
+        self._count_own(losses[1], own_norm, len(real))
+        return losses[0] + losses[1]
 
-    def _in_turn(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> dict[str, Tensor]:
+    def _in_turn(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> Tensor:
         """Updates the discriminator, and if it is time the generator (Goodfellow et al. 2014, Algorithm 1)."""
         networks, objective = self.networks, OBJECTIVES[self.objective]
         with torch.no_grad():
@@ -177,22 +182,25 @@ class Adversarial(Task):
         discriminator.step()
         if self.objective == "wasserstein":
             clip_weights(networks.discriminator, self.clip)
-        own, own_norm = loss.new_zeros(()), loss.new_zeros(())
-        if (self.batches + 1) % self.discriminator_steps == 0:
-            of_fake = networks.discriminator(networks.generator(self._noise(len(real))))
-            own = objective.generator(of_fake)
-            own_norm = _set_gradients(networks.generator, own, last=True)
-            generator.step()
-        return self._measured(loss, own, of_real, of_fake, norm, own_norm)
+        self._count(loss, norm, of_real, of_fake)
+        if (self.batches + 1) % self.discriminator_steps:
+            return loss
+        own = objective.generator(networks.discriminator(networks.generator(self._noise(len(real)))))
+        self._count_own(own, _set_gradients(networks.generator, own, last=True), len(real))
+        generator.step()
+        return loss + own
 
-    def _measured(
-        self, loss: Tensor, own: Tensor, of_real: Tensor, of_fake: Tensor, norm: Tensor, own_norm: Tensor
-    ) -> dict[str, Tensor]:
-        score = (lambda each: each) if self.objective.startswith("wasserstein") else torch.sigmoid
-        return {
-            "discriminator_loss": loss, "generator_loss": own, "real": score(of_real).mean(),
-            "fake": score(of_fake).mean(), "discriminator_norm": norm, "generator_norm": own_norm,
-        }  # fmt: skip
+    def _count(self, loss: Tensor, norm: Tensor, of_real: Tensor, of_fake: Tensor) -> None:
+        if not self.objective.startswith("wasserstein"):
+            of_real, of_fake = torch.sigmoid(of_real), torch.sigmoid(of_fake)
+        count = len(of_real)
+        self.totals.add(
+            count, discriminator_loss=loss * count, discriminator_norm=norm * count, real=of_real.sum(),
+            fake=of_fake.sum(),
+        )  # fmt: skip
+
+    def _count_own(self, loss: Tensor, norm: Tensor, count: int) -> None:
+        self.generator_totals.add(count, generator_loss=loss * count, generator_norm=norm * count)
 
     def _follow(self, mean: nn.Module) -> None:
         with torch.no_grad():
@@ -211,20 +219,22 @@ class Adversarial(Task):
         """Reports the means over the epoch."""
         if self._scheduler_interval == "epoch":
             self._step_schedules()
-        self.publish("train", self.totals.means())
-        self.totals.reset()
+        for totals in (self.totals, self.generator_totals):
+            self.publish("train", totals.means())
+            totals.reset()
 
-    @torch.inference_mode()
     def made(self, count: int, seed: int = 0) -> Tensor:
         """Returns samples `(count, C, H, W)`, pixels from 0 to 1, always of the same noise."""
-        networks = self.networks
-        generator = self.mean_generator or networks.generator
-        noise = networks.draw(count, torch.Generator().manual_seed(seed)).to(self.device)
+        return self._from_noise(self.networks.draw(count, torch.Generator().manual_seed(seed)))
+
+    @torch.inference_mode()
+    def _from_noise(self, noise: Tensor) -> Tensor:
+        generator = self.networks.generator if self.mean_generator is None else self.mean_generator
         training = generator.training
         generator.eval()
-        images = torch.cat([networks.pixels(generator(each)) for each in noise.split(_AT_ONCE)])
+        made = [self.networks.pixels(generator(each.to(self.device))) for each in noise.split(_AT_ONCE)]
         generator.train(training)
-        return images
+        return torch.cat(made)
 
     def on_validation_epoch_start(self) -> None:
         """Starts collecting."""
@@ -255,34 +265,19 @@ class Adversarial(Task):
 
     def _report(self, split: str) -> None:
         points, samples = torch.cat(self._held_out), self.made(self.samples)
-        if split == "test" and self.sigma is not None:
+        if split == "test":
+            if self.sigma is None:
+                raise ZooError("no validation was run, on which the width of the Parzen windows is chosen: leave "
+                               "trainer.limit_val_batches out")  # fmt: skip
             found = parzen(points, samples, [self.sigma])
         else:
             found = parzen(points[:_SIGMA_POINTS], samples, SIGMAS)
             self.sigma = found.sigma
         metrics = {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
         if self._classifier is not None:
-            metrics |= self._looked_at(self._classifier, points, samples)
+            metrics |= looked_at(self._classifier, points, samples)
         self.publish(split, metrics)
         self._held_out = []
-
-    def _looked_at(
-        self, classifier: "ImageClassificationPipeline", points: Tensor, samples: Tensor
-    ) -> dict[str, float]:
-        """Returns what a classifier sees in the samples, and how far its features are from those of real images."""
-        from torchmetrics.image.fid import FrechetInceptionDistance  # on first use: seconds
-
-        look = Features(classifier)
-        channels, height, width = points.shape[1:]
-        distance = FrechetInceptionDistance(look, normalize=True, input_img_size=(channels, height, width))
-        for images, real in ((points, True), (samples, False)):
-            for each in images.cpu().split(_AT_ONCE):
-                distance.update(each, real=real)
-        labels = torch.cat([look.labels(each) for each in samples.cpu().split(_AT_ONCE)])
-        shares = torch.bincount(labels, minlength=len(classifier.class_names)).double() / len(labels)
-        divergence = (shares * (shares * len(shares)).clamp_min(1e-12).log()).sum()
-        classes = 100 * float((shares > 0).double().mean())
-        return {"fid_lenet": float(distance.compute()), "classes": classes, "class_divergence": float(divergence)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is counted."""
@@ -299,22 +294,13 @@ class Adversarial(Task):
 
         labels = {"parzen": "log-likelihood, nats", "real": "mean score", "discriminator_loss": "loss"}
         figures = {"curves": curves(metrics_file, list(labels), labels)}
-        if self.networks.draw(1).shape[1] >= 2 and self.made(1).shape[-1] > 2:
-            loader = self.trainer.datamodule.dataset.train_loader()  # type: ignore[attr-defined]
-            training = torch.cat([self._pixels(batch[0]) for batch in loader])
+        if self.made(1).shape[-1] > 2:  # points in the plane are no pictures
+            training = torch.cat([self._pixels(batch[0]) for batch in self.dataset.train_loader()])
+            paths = self.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
             figures["samples"] = draw.grid(self.made(SHOWN).cpu())
-            figures["interpolation"] = draw.grid(self._between().cpu())
+            figures["interpolation"] = draw.grid(self._from_noise(paths).cpu())
             figures["neighbours"] = draw.neighbours(self.made(12).cpu(), training.cpu())
         return {name: figure for name, figure in figures.items() if figure is not None}
-
-    @torch.inference_mode()
-    def _between(self) -> Tensor:
-        """Returns rows of images on straight lines between pairs of noise, `(64, C, H, W)`."""
-        ends = self.networks.draw(16, torch.Generator().manual_seed(1)).view(8, 2, 1, -1)
-        share = torch.linspace(0, 1, 8).view(1, 8, 1)
-        noise = ends[:, 0] * (1 - share) + ends[:, 1] * share
-        self.networks.eval()
-        return self.networks(noise.flatten(0, 1).to(self.device))
 
 
 def _set_gradients(part: nn.Module, loss: Tensor, *, last: bool) -> Tensor:
@@ -324,31 +310,3 @@ def _set_gradients(part: nn.Module, loss: Tensor, *, last: bool) -> Tensor:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-
-
-class Features(nn.Module):
-    """What the last linear layer of a classifier reads.
-
-    Args:
-        classifier: A released one.
-    """
-
-    def __init__(self, classifier: "ImageClassificationPipeline") -> None:
-        super().__init__()
-        self.model, self.prepare = classifier.model, classifier.preprocessing.scale
-        self.last = [module for module in self.model.modules() if isinstance(module, nn.Linear)][-1]
-        self.num_features = self.last.in_features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Returns features `(B, F)` of images `(B, C, H, W)`, pixels from 0 to 1."""
-        read: list[Tensor] = []
-        handle = self.last.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
-        try:
-            self.model(self.prepare(images))
-        finally:
-            handle.remove()
-        return read[0]
-
-    def labels(self, images: Tensor) -> Tensor:
-        """Returns the numbers of the classes that images are taken for, `(B,)`."""
-        return self.model(self.prepare(images)).argmax(dim=1)

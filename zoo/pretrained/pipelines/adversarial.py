@@ -64,9 +64,7 @@ class AdversarialPipeline:
             ZooError: A setting makes no sense.
         """
         draw = torch.Generator().manual_seed(_checked("seed", seed, 0))
-        ends = self.model.draw(2 * _checked("n", count), draw).view(count, 2, 1, -1)
-        share = torch.linspace(0, 1, _STEPS).view(1, _STEPS, 1)
-        return self._made((ends[:, 0] * (1 - share) + ends[:, 1] * share).flatten(0, 1))
+        return self._made(self.model.draw_paths(_checked("n", count), _STEPS, draw))
 
     def answer(
         self,

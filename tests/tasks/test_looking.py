@@ -1,0 +1,59 @@
+"""A classifier's look at samples: none other than the real images, collapsed to one class, and the distance by hand."""
+
+import pytest
+import torch
+
+import zoo
+from zoo.data.registry import create_dataset
+from zoo.tasks.looking import Features, looked_at
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return zoo.pipeline("lenet5_modern-mnist")
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    data = create_dataset("digits", batch_size=1000, mean=[0.0], std=[1.0])
+    data.prepare()
+    images, labels = zip(*data.test_loader(), strict=True)
+    return torch.cat(images).clamp(0, 1), torch.cat(labels)
+
+
+def test_real_images_are_at_no_distance_from_themselves(classifier, digits):
+    found = looked_at(classifier, digits[0], digits[0])
+    assert found["fid_lenet"] == pytest.approx(0, abs=1e-3)
+    assert found["classes"] == 100
+    assert 0 <= found["class_divergence"] < 0.3
+
+
+def test_digits_are_told_apart(classifier, digits):
+    """The classifier sees them as it was trained to: most answers are right."""
+    images, labels = digits
+    assert float((Features(classifier).labels(images) == labels).double().mean()) > 0.8
+
+
+def test_collapse_shows(classifier, digits):
+    images, labels = digits
+    whole = looked_at(classifier, images, images)
+    one = images[labels == 0][:1].expand(50, -1, -1, -1)
+    found = looked_at(classifier, images, one)
+    assert found["classes"] == 10
+    assert found["class_divergence"] == pytest.approx(torch.tensor(10.0).log().item())
+    assert found["fid_lenet"] > whole["fid_lenet"] + 10
+
+
+def test_the_distance_is_frechet_s(classifier, digits):
+    """|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½), of what the last linear layer reads."""
+    images = digits[0]
+    look = Features(classifier)
+    with torch.no_grad():
+        one, other = look(images[:150]).double(), look(images[150:300]).double()
+        scores = classifier.model(classifier.preprocessing.scale((images[:150] * 255).round().byte()))
+        torch.testing.assert_close(look.last(look(images[:150])), scores)
+    first, second = torch.cov(one.T), torch.cov(other.T)
+    roots = torch.linalg.eigvals(first @ second).real.clamp_min(0).sqrt().sum()
+    expected = (one.mean(0) - other.mean(0)).square().sum() + first.trace() + second.trace() - 2 * roots
+    found = looked_at(classifier, images[:150], images[150:300])["fid_lenet"]
+    assert found == pytest.approx(float(expected), rel=1e-3)
