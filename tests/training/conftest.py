@@ -1,6 +1,9 @@
 """Runs in this process, what they left behind, and runs that are stopped and resumed."""
 
 import csv
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run
+from zoo.training.start import prepare_run, training_command
 
 
 @pytest.fixture(scope="session")
@@ -101,5 +104,25 @@ def interrupted(
             assert 0 < checkpoint["global_step"] <= step
             assert train_here(made) == 0
         return made
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def killed() -> Callable[..., RunFolder]:
+    """Trains in a process of its own and kills it as soon as it has come so far: `killed(when, *words)`."""
+
+    def run(when: Callable[[RunFolder], bool], *words: str) -> RunFolder:
+        prepared = prepare_run(["trainer=cpu", *words])
+        process = subprocess.Popen(training_command(prepared), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and not when(prepared):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not prepared.summary.exists()
+        return prepared
 
     return run

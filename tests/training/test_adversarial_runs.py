@@ -1,8 +1,5 @@
 """Adversarial training through the real trainer: from images to a release that draws; killed and resumed exactly."""
 
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ import zoo
 from zoo.cli import main
 from zoo.training.evaluate import measure
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 pytestmark = pytest.mark.xdist_group("adversarial")
 
@@ -91,17 +88,9 @@ def test_mistakes_of_drawing_are_told_in_one_line(options: list[str], told: str,
 
 
 def test_killed_and_resumed_is_as_if_nothing_had_been(
-    words: list[str], finished: RunFolder, tmp_path: Path, rows, train_here, assert_same
+    words: list[str], finished: RunFolder, tmp_path: Path, rows, killed, train_here, assert_same
 ):
-    run = prepare_run([f"runs_dir={tmp_path}", "trainer=cpu", *words])
-    process = subprocess.Popen(training_command(run), stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not (run.metrics.exists() and len(rows(run, "step")) >= 3):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
-    assert not run.summary.exists()
+    run = killed(lambda run: run.metrics.exists() and len(rows(run, "step")) >= 3, *words, f"runs_dir={tmp_path}")
     assert train_here(prepare_run([f"resume={run.path}"])) == 0
     assert_same(run, finished)
 

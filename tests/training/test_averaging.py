@@ -1,8 +1,5 @@
 """The mean of the last epochs' weights: what is tested and released, kept over a kill."""
 
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 WORDS = [
     "model=lenet5_modern", "data=digits", "data.batch_size=256", "callbacks=average_last", "callbacks.average.epochs=3",
@@ -57,17 +54,9 @@ def test_a_shorter_run_averages_what_there_is(tmp_path: Path, train):
     assert run.read_summary()["selection"] == "mean of the last 2 epochs"
 
 
-def test_a_killed_run_averages_the_same_epochs(tmp_path: Path, train_here, finished: RunFolder):
+def test_a_killed_run_averages_the_same_epochs(tmp_path: Path, killed, train_here, finished: RunFolder):
     """Killed in the fourth epoch, it goes on from the third one's last weights, not from a mean."""
-    words = [f"runs_dir={tmp_path}", "trainer=cpu", *WORDS]
-    run = prepare_run(words)
-    process = subprocess.Popen(training_command(run), start_new_session=True)
-    while not (run.checkpoints / "epoch_0002.ckpt").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert run.read_summary() is None
+    run = killed(lambda run: (run.checkpoints / "epoch_0002.ckpt").exists(), *WORDS, f"runs_dir={tmp_path}")
     assert train_here(prepare_run([f"resume={run.path}"])) == 0
     ours, theirs = released(run), released(finished)
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

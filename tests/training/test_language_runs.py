@@ -3,9 +3,6 @@
 import csv
 import json
 import random
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,7 @@ from zoo.pretrained.release import load_release
 from zoo.training.evaluate import measure
 from zoo.training.init_from import initialise_from, tensors_of_outputs
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 pytestmark = pytest.mark.xdist_group("language")
 
@@ -200,17 +197,8 @@ def test_the_hidden_state_is_in_the_checkpoint_and_matters(finished: RunFolder):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_resumed_by_the_command(finished: RunFolder, assert_same, words: list[str]):
-    run = prepare_run(words)
-    process = subprocess.Popen(training_command(run), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not (run.metrics.exists() and rows(run)[-1]["row"] == "step"):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=60) == -signal.SIGKILL
-    process.communicate()
-    assert not run.summary.exists()
+def test_killed_in_mid_epoch_and_resumed_by_the_command(finished: RunFolder, killed, assert_same, words: list[str]):
+    run = killed(lambda run: run.metrics.exists() and rows(run)[-1]["row"] == "step", *words)
     assert main(["train", f"resume={run.path}"]) == 0
     assert_same(run, finished)
 

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from PIL import Image
 import zoo
 from zoo.training.evaluate import measure
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 pytestmark = pytest.mark.xdist_group("q_learning")
 
@@ -63,25 +60,14 @@ def test_a_run_leaves_a_film_and_a_release_that_plays(finished: RunFolder):
     assert again == pytest.approx({name: value for name, value in measured.items() if name.startswith("eval/")})
 
 
-def killed(words: list[str], tick: int, root: Path, rows) -> RunFolder:
-    run = prepare_run([f"runs_dir={root}", "trainer=cpu", *words])
-    process = subprocess.Popen(training_command(run), stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not (run.metrics.exists() and len(rows(run, "step")) >= tick // 2):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
-    assert not run.summary.exists()
-    return run
-
-
 @pytest.mark.parametrize("tick", [4, 8])
 def test_killed_and_resumed_is_as_if_nothing_had_been(
-    tick: int, words, finished, tmp_path: Path, rows, train_here, assert_same
+    tick: int, words, finished, tmp_path: Path, rows, killed, train_here, assert_same
 ):
     """Before the memory overflows and after it."""
-    run = killed(words, tick, tmp_path, rows)
+    run = killed(
+        lambda run: run.metrics.exists() and len(rows(run, "step")) >= tick // 2, *words, f"runs_dir={tmp_path}"
+    )
     assert train_here(prepare_run([f"resume={run.path}"])) == 0
     assert_same(run, finished)
 

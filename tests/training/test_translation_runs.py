@@ -1,9 +1,6 @@
 """Translators through the real trainer: from two text files to a release that translates; stopped, resumed exactly."""
 
 import random
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from zoo.cli import main
 from zoo.data.tokenizing import SentenceTokenizer
 from zoo.training.evaluate import measure
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 pytestmark = pytest.mark.xdist_group("translation")
 
@@ -120,17 +117,10 @@ def test_a_run_that_ended_within_an_epoch_or_at_its_edge_is_resumed_exactly(
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_resumed_by_the_command(finished: RunFolder, rows, assert_same, words: list[str]):
-    run = prepare_run([*words, "trainer=cpu"])
-    process = subprocess.Popen(training_command(run), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not (run.metrics.exists() and rows(run, "step")):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=60) == -signal.SIGKILL
-    process.communicate()
-    assert not run.summary.exists()
+def test_killed_in_mid_epoch_and_resumed_by_the_command(
+    finished: RunFolder, killed, rows, assert_same, words: list[str]
+):
+    run = killed(lambda run: run.metrics.exists() and bool(rows(run, "step")), *words)
     assert main(["train", f"resume={run.path}"]) == 0
     assert_same(run, finished)
 
