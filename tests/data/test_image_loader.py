@@ -90,46 +90,6 @@ def test_resumed_loader_gives_the_remaining_batches(position, augment):
     assert same(seen + rest, whole)
 
 
-def test_position_moves_on_before_a_batch_is_handed_out():
-    source = loader()
-    states = [source.state_dict() for _ in source]
-    assert states == [{"epoch": 0, "batch": n} for n in range(1, 5)] + [{"epoch": 1, "batch": 0}]
-
-
-def test_who_never_asks_past_the_last_batch_gets_the_next_epoch():
-    """Lightning takes `len(loader)` batches and drops the iterator without exhausting it."""
-    source, taken = loader(), []
-    for _ in range(2):
-        stream = iter(source)
-        taken += [next(stream) for _ in range(len(source))]
-    assert same(taken, epochs(2, loader()))
-
-
-def test_passes_cut_short_go_on_where_the_last_one_stopped():
-    """As with a limit on the batches of an epoch: all passes are equally long, and no sample is left out for ever."""
-    source, taken = loader(), []
-    for _ in range(5):
-        stream = iter(source)
-        taken += [next(stream) for _ in range(3)]
-    assert same(taken, epochs(3, loader()))
-
-
-def test_iterator_notices_a_restored_position():
-    source = loader()
-    stream = iter(source)
-    next(stream)
-    source.load_state_dict({"epoch": 3, "batch": 2})
-    expected = loader()
-    expected.load_state_dict({"epoch": 3, "batch": 2})
-    assert same([next(stream)], [next(iter(expected))])
-
-
-@pytest.mark.parametrize("state", [{"epoch": 0, "batch": 5}, {"epoch": -1, "batch": 0}, {"epoch": 0, "batch": -1}])
-def test_foreign_position_is_refused(state):
-    with pytest.raises(ZooError, match="stored position"):
-        loader().load_state_dict(state)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

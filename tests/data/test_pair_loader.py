@@ -154,30 +154,6 @@ def test_any_position_is_reached_by_state_alone(lengths, each: int, seed: int, p
     assert len(after) == len(before) + 3 * len(whole)
 
 
-def test_position_moves_on_before_a_batch_is_handed_out():
-    loader = TrainingPairLoader(pairs_of([(10, 10)] * 5), 24, 0)
-    states = [(loader.state_dict()["epoch"], loader.state_dict()["batch"]) for _ in loader]
-    assert states == [(0, 1), (0, 2), (1, 0)]
-
-
-def test_passes_cut_short_go_on_where_the_last_one_stopped():
-    whole, loader = TrainingPairLoader(MANY, 60, 0), TrainingPairLoader(MANY, 60, 0)
-    taken = []
-    for _ in range(5):
-        stream = iter(loader)
-        taken += [next(stream) for _ in range(5)]
-    assert places(taken) == places(epochs(3, whole))[:25]
-
-
-@pytest.mark.parametrize("state", [{"epoch": -1}, {"batch": 3}, {"batch": -1}])
-def test_a_position_beyond_an_epoch_is_refused_in_one_line(state, one_line):
-    loader = TrainingPairLoader(pairs_of([(10, 10)] * 5), 24, 0)
-    with pytest.raises(ZooError, match=r"is not in epochs of 3 batches: resume with the sentences and") as error:
-        loader.load_state_dict(loader.state_dict() | state)
-    assert one_line(error)
-    assert loader.state_dict()["epoch"] == loader.state_dict()["batch"] == 0
-
-
 def test_a_position_in_other_sentences_is_refused_in_one_line(one_line):
     changed = [*MANY[:-1], Pair([9], [9])]
     with pytest.raises(ZooError, match="the sentences are not those that the run began with") as error:

@@ -135,15 +135,8 @@ def test_streams_that_cannot_be_shared_are_refused():
         TrainingTextLoader(text(100), 4, 5, 0, 3)
 
 
-@pytest.mark.parametrize("state", [{"epoch": -1}, {"batch": 3}, {"batch": -1}])
-def test_a_position_beyond_the_text_is_refused(state):
-    loader = TrainingTextLoader(text(41), 2, 5)
-    with pytest.raises(ZooError, match="is not in epochs of 3 batches"):
-        loader.load_state_dict(loader.state_dict() | state)
-
-
 def test_a_position_in_another_text_is_refused():
     changed = text(41)
     changed[40] = 0
-    with pytest.raises(ZooError, match="not the one that the run began with"):
+    with pytest.raises(ZooError, match="not those that the run began with"):
         TrainingTextLoader(changed, 2, 5).load_state_dict(TrainingTextLoader(text(41), 2, 5).state_dict())

@@ -147,7 +147,7 @@ class DecodingTrainingLoader(_ClosedByLightning, TrainingImageLoader):
         rank: This process.
         world: How many processes share each batch.
         axes: Of the images' colours, for `pca_colour`.
-        files: A number that tells these files from others, kept with the position.
+        contents: A number that tells these files from others, kept with the position.
 
     Raises:
         ZooError: The batch is larger than the data, or `world` does not divide it.
@@ -165,30 +165,16 @@ class DecodingTrainingLoader(_ClosedByLightning, TrainingImageLoader):
         rank: int = 0,
         world: int = 1,
         axes: ColourAxes | None = None,
-        files: int = 0,
+        contents: int | None = None,
     ) -> None:
-        super().__init__(store, torch.arange(count), batch_size, seed, augmentation, rank, world, axes)
-        self._decoders, self._broken, self._files = decoders, broken, files
+        super().__init__(store, torch.arange(count), batch_size, seed, augmentation, rank, world, axes, contents)
+        self._decoders, self._broken = decoders, broken
         self._plan = _Plan(count, batch_size, len(self), seed, rank, world)
         self._coming: Iterator[Chunk] | None = None
         self._comes: tuple[int, int] | None = None  # the batch that begins with the next chunk
 
     def _order(self, epoch: int) -> Tensor:
         return self._plan.order(epoch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch, and in which files."""
-        return {**super().state_dict(), "files": self._files}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position that `state_dict` returned.
-
-        Raises:
-            ZooError: The position is in other files, or lies beyond an epoch.
-        """
-        if state_dict.get("files", self._files) != self._files:
-            raise ZooError("the images are not those that the run began with: put them back, or start a new run")
-        super().load_state_dict(state_dict)
 
     def _read(self, chosen: Tensor, epoch: int, number: int) -> Batch:
         """Returns this rank's images of a batch, which its decoders know by their places; `chosen` only counts them."""
@@ -203,7 +189,7 @@ class DecodingTrainingLoader(_ClosedByLightning, TrainingImageLoader):
             if sum(len(chunk.labels) for chunk in chunks) < len(chosen):
                 last = [path for chunk in chunks for path in chunk.broken][-1]
                 raise ZooError(f"no image of {last}'s class can be decoded: remove the class, or repair its images")
-        self._comes = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+        self._comes = self._after(epoch, number)
         if number + 1 == len(self):
             self._broken.count()
         pixels, labels = _together(chunks, self._store.images.device)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from zoo.data.augmentation import Augmentation, normalise, unit_pixels
 from zoo.data.colour import ColourAxes
+from zoo.data.resumable import ResumableLoader
 from zoo.data.views import centre_crop, ten_views
 from zoo.errors import ZooError
 
@@ -59,17 +60,11 @@ class ImageStore:
         return normalise(pixels, self.mean, self.std)
 
 
-class TrainingImageLoader:
-    """Shuffled, augmented batches that can be continued from any position.
+class TrainingImageLoader(ResumableLoader[Batch]):
+    """Shuffled, augmented batches: `(images (B, C, H, W) float32, labels (B,) int64)`.
 
-    An epoch's order is drawn from (seed, epoch), a batch's augmentation from (seed, epoch, number of the batch):
-    a loader that is moved to a position yields what any other would have yielded there, and the global generator
-    plays no part. With several ranks, each takes every `world`-th sample of the same global batch.
-
-    The position moves on *before* a batch is handed out, past the epoch's edge before the last one: who stops asking
-    after the last batch, as Lightning does, still finds the next epoch. A pass that begins within an epoch, because
-    the last one was left early or the position was restored, goes on into the next and is as long as any other; so
-    a limit on the batches of a pass makes all passes alike, and in the end every sample still comes equally often.
+    An epoch's order is drawn from (seed, epoch), a batch's augmentation from (seed, epoch, number of the batch); the
+    global generator plays no part. With several ranks, each takes every `world`-th sample of the same global batch.
 
     Args:
         store: Where the images are.
@@ -80,6 +75,7 @@ class TrainingImageLoader:
         rank: This process.
         world: How many processes share each batch.
         axes: Of the images' colours, for `pca_colour`.
+        contents: As for `ResumableLoader`.
 
     Raises:
         ZooError: The batch is larger than the data, or `world` does not divide it.
@@ -95,6 +91,7 @@ class TrainingImageLoader:
         rank: int = 0,
         world: int = 1,
         axes: ColourAxes | None = None,
+        contents: int | None = None,
     ) -> None:
         _check_rank(rank, world)
         if not 1 <= batch_size <= len(indices):
@@ -103,36 +100,23 @@ class TrainingImageLoader:
             raise ZooError(
                 f"data.batch_size={batch_size} cannot be shared by {world} processes: take a multiple of {world}"
             )
+        full, rest = divmod(len(indices), batch_size)
+        # A last batch that would leave a rank with nothing to do is dropped.
+        super().__init__(full + (rest >= world), "images", contents)
         self.batch_size = batch_size
         self._store, self._indices, self._augmentation, self._axes = store, indices.cpu(), augmentation, axes
         self._seed, self._rank, self._world = seed, rank, world
-        self._epoch, self._batch = 0, 0
-        full, rest = divmod(len(indices), batch_size)
-        # A last batch that would leave a rank with nothing to do is dropped.
-        self._length = full + (rest >= world)
-
-    def __len__(self) -> int:
-        """Returns the number of batches in an epoch, the same on every rank."""
-        return self._length
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yields `len(self)` times `(images (B, C, H, W) float32, labels (B,) int64)`, from the position on."""
-        order_of, order = -1, torch.empty(0)
-        for _ in range(self._length):
-            epoch, number = self._epoch, self._batch
-            if order_of != epoch:
-                order_of, order = epoch, self._order(epoch)
-            batch = self._make(order, epoch, number)
-            self._epoch, self._batch = (epoch, number + 1) if number + 1 < self._length else (epoch + 1, 0)
-            yield batch
+        self._drawn: tuple[int, Tensor] | None = None  # an epoch and its order
 
     def _order(self, epoch: int) -> Tensor:
         """Draws an epoch's order: `(N,)` positions in the store, on its device."""
         shuffled = torch.randperm(len(self._indices), generator=seeded_generator("order", self._seed, epoch))
         return self._indices[shuffled].to(self._store.images.device)
 
-    def _make(self, order: Tensor, epoch: int, number: int) -> Batch:
-        whole = order[number * self.batch_size : (number + 1) * self.batch_size]
+    def _make(self, epoch: int, number: int) -> Batch:
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, self._order(epoch)
+        whole = self._drawn[1][number * self.batch_size : (number + 1) * self.batch_size]
         pixels, labels = self._read(whole[self._rank :: self._world], epoch, number)
         if not self._augmentation:
             return self._store.normalise(pixels), labels
@@ -149,24 +133,6 @@ class TrainingImageLoader:
         A loader without a store of images finds them by epoch and number instead.
         """
         return self._store.pixels(chosen), self._store.labels.index_select(0, chosen)
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch."""
-        return {"epoch": self._epoch, "batch": self._batch}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position that `state_dict` returned.
-
-        Raises:
-            ZooError: The position lies beyond an epoch of this data.
-        """
-        epoch, batch = int(state_dict["epoch"]), int(state_dict["batch"])
-        if epoch < 0 or not 0 <= batch < self._length:
-            raise ZooError(
-                f"the stored position (epoch {epoch}, batch {batch}) is not in epochs of {self._length} batches: "
-                "resume with the data and the batch size that the run began with"
-            )
-        self._epoch, self._batch = epoch, batch
 
 
 class EvaluationImageLoader:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.resumable import ResumableLoader
 from zoo.data.tokenizing import BEGIN, END, PAD
 from zoo.errors import ZooError
 
@@ -75,7 +76,7 @@ def check_batch_size(pairs: Sequence[Pair], batch_size: int, world: int = 1) -> 
                        f"of {world} processes: raise it, or lower data.max_tokens")  # fmt: skip
 
 
-class TrainingPairLoader:
+class TrainingPairLoader(ResumableLoader[PairBatch]):
     """Batches of pairs in a random order that seed and epoch decide.
 
     Pairs are put into buckets by their longer side. Each epoch shuffles every bucket, sorts stretches of it by source
@@ -116,11 +117,9 @@ class TrainingPairLoader:
         self._buckets = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
         self._rows = [max(1, each // int(longer[bucket].max())) for bucket in self._buckets]
         batches = sum(-(-len(bucket) // rows) for bucket, rows in zip(self._buckets, self._rows, strict=True))
-        self._length = batches // world
-        if not self._length:
+        if batches < world:
             raise ZooError(f"{batches} batches cannot be shared by {world} processes: lower data.batch_size")
-        self._text = zlib.crc32(repr(pairs).encode())
-        self._epoch, self._batch = 0, 0
+        super().__init__(batches // world, "sentences", zlib.crc32(repr(pairs).encode()))
         self._plan: tuple[int, list[np.ndarray]] | None = None
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
@@ -137,37 +136,9 @@ class TrainingPairLoader:
             self._plan = epoch, [batches[number] for number in draw.permutation(len(batches))]
         return self._plan[1]
 
-    def __len__(self) -> int:
-        """Returns how many batches an epoch has for each rank."""
-        return self._length
-
-    def __iter__(self) -> Iterator[PairBatch]:
-        """Yields `len(self)` batches from the position on."""
-        for _ in range(self._length):
-            epoch, number = self._epoch, self._batch
-            self._epoch, self._batch = (epoch, number + 1) if number + 1 < self._length else (epoch + 1, 0)
-            chosen = self._batches(epoch)[number * self._world + self._rank]
-            yield collate(self._pairs, chosen.tolist(), self._device)
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch, and which text it is in."""
-        return {"epoch": self._epoch, "batch": self._batch, "text": self._text}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position that `state_dict` returned.
-
-        Raises:
-            ZooError: The position is in another text, or lies beyond an epoch.
-        """
-        if state_dict.get("text", self._text) != self._text:
-            raise ZooError("the sentences are not those that the run began with: put them back, or start a new run")
-        epoch, batch = int(state_dict["epoch"]), int(state_dict["batch"])
-        if epoch < 0 or not 0 <= batch < self._length:
-            raise ZooError(
-                f"the stored position (epoch {epoch}, batch {batch}) is not in epochs of {self._length} batches: "
-                "resume with the sentences and the batch size that the run began with"
-            )
-        self._epoch, self._batch = epoch, batch
+    def _make(self, epoch: int, number: int) -> PairBatch:
+        chosen = self._batches(epoch)[number * self._world + self._rank]
+        return collate(self._pairs, chosen.tolist(), self._device)
 
 
 class EvaluationPairLoader:

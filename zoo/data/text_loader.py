@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from zoo.data.resumable import ResumableLoader
 from zoo.errors import ZooError
 
 
@@ -56,11 +57,10 @@ def _piece(streams: Tensor, start: int, unroll: int) -> TextBatch:
     return TextBatch(streams[:, start:end], streams[:, start + 1 : end + 1], start == 0)
 
 
-class TrainingTextLoader:
+class TrainingTextLoader(ResumableLoader[TextBatch]):
     """Pieces of all streams one after the other, so that a model's state is carried from each to the next.
 
-    An epoch is one pass over the streams; nothing is shuffled. Position and passes are as for images: the position
-    moves on before a batch is handed out, and a pass that begins within an epoch goes on into the next.
+    An epoch is one pass over the streams; nothing is shuffled.
 
     Args:
         numbers: The text, `(N,)` int64, on the CPU.
@@ -90,41 +90,11 @@ class TrainingTextLoader:
             )
         check_length("training", len(numbers), batch_size, unroll)
         self.batch_size, self._unroll = batch_size, unroll
-        self._text = zlib.crc32(numbers.numpy().data)
         self._streams = as_streams(numbers, batch_size)[rank::world].to(device)
-        self._length = _pieces(self._streams, unroll)
-        self._epoch, self._batch = 0, 0
+        super().__init__(_pieces(self._streams, unroll), "tokens of the text", zlib.crc32(numbers.numpy().data))
 
-    def __len__(self) -> int:
-        """Returns how many batches an epoch has."""
-        return self._length
-
-    def __iter__(self) -> Iterator[TextBatch]:
-        """Yields `len(self)` batches from the position on."""
-        for _ in range(self._length):
-            number = self._batch
-            self._epoch, self._batch = (self._epoch, number + 1) if number + 1 < self._length else (self._epoch + 1, 0)
-            yield _piece(self._streams, number * self._unroll, self._unroll)
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch, and which text it is in."""
-        return {"epoch": self._epoch, "batch": self._batch, "text": self._text}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position that `state_dict` returned.
-
-        Raises:
-            ZooError: The position is in another text, or lies beyond an epoch.
-        """
-        if state_dict.get("text", self._text) != self._text:
-            raise ZooError("the text is not the one that the run began with: put it back, or start a new run")
-        epoch, batch = int(state_dict["epoch"]), int(state_dict["batch"])
-        if epoch < 0 or not 0 <= batch < self._length:
-            raise ZooError(
-                f"the stored position (epoch {epoch}, batch {batch}) is not in epochs of {self._length} batches: "
-                "resume with the text and the batch size that the run began with"
-            )
-        self._epoch, self._batch = epoch, batch
+    def _make(self, epoch: int, number: int) -> TextBatch:
+        return _piece(self._streams, number * self._unroll, self._unroll)
 
 
 class EvaluationTextLoader:

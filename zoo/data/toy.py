@@ -1,13 +1,13 @@
 """Points in the plane around a few centres: distributions that can be looked at (Gulrajani et al. 2017, Figure 1)."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.data.registry import register_dataset
+from zoo.data.resumable import ResumableLoader
 from zoo.data.seeds import derived_seed
 from zoo.data.spec import ImageSpec
 from zoo.errors import ZooError
@@ -23,7 +23,7 @@ def points(centres: Tensor, spread: float, count: int, seed: int, epoch: int, ba
     return (centres[chosen] + spread * torch.randn(count, 2, generator=draw)).view(count, 1, 1, 2)
 
 
-class PointLoader:
+class PointLoader(ResumableLoader[tuple[Tensor, Tensor]]):
     """Batches of points, new ones in each epoch.
 
     Args:
@@ -41,33 +41,14 @@ class PointLoader:
         self, centres: Tensor, spread: float, batch_size: int, batches: int, seed: int, rank: int = 0, world: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:  # fmt: skip
+        super().__init__(batches, "points")
         self.batch_size = batch_size
-        self._centres, self._spread, self._batches, self._seed = centres, spread, batches, seed
+        self._centres, self._spread, self._seed = centres, spread, seed
         self._share, self._device = slice(rank, None, world), device
-        self._epoch, self._batch = 0, 0
 
-    def __len__(self) -> int:
-        """Returns how many batches make an epoch."""
-        return self._batches
-
-    def _made(self, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
-        made = points(self._centres, self._spread, self.batch_size, self._seed, epoch, batch)[self._share]
+    def _make(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        made = points(self._centres, self._spread, self.batch_size, self._seed, epoch, number)[self._share]
         return made.to(self._device), torch.zeros(len(made), dtype=torch.int64, device=self._device)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of an epoch from the position on."""
-        for _ in range(self._batches):
-            epoch, batch = self._epoch, self._batch
-            self._epoch, self._batch = (epoch, batch + 1) if batch + 1 < self._batches else (epoch + 1, 0)
-            yield self._made(epoch, batch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch."""
-        return {"epoch": self._epoch, "batch": self._batch}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position that `state_dict` returned."""
-        self._epoch, self._batch = state_dict["epoch"], state_dict["batch"]
 
 
 class ToyData:
