@@ -15,13 +15,14 @@ import torch
 
 from zoo.errors import ZooError
 from zoo.training.benchmark import usual, usual_text
-from zoo.training.benchmark.cases import Case, cases, native_bf16
+from zoo.training.benchmark.bare import bare_steps
+from zoo.training.benchmark.cases import DECODING, Case, cases, native_bf16
 from zoo.training.benchmark.measure import Measured
 from zoo.training.benchmark.report import page_with, report, table, write_page
 from zoo.training.benchmark.run import benchmark
 from zoo.training.benchmark.shares import shares_of_a_step
 from zoo.training.benchmark.unpacked import unpacked_folder
-from zoo.training.benchmark.ways import WARM_UP, bare_steps, built_for, our_speed, samples_per_second
+from zoo.training.benchmark.ways import WARM_UP, built_for, our_speed, samples_per_second
 from zoo.training.compose import compose
 from zoo.training.start import checked_config
 
@@ -176,7 +177,7 @@ def test_the_report_says_on_what():
     assert ("no instructions for bfloat16" in text) != native_bf16()
     assert "| backward  | 60.0   |" in text
     assert "decoding" not in text
-    search = replace(SMALL, name="search", steps=50, of_usual=8.0, decoding=True)
+    search = replace(SMALL, name="search", steps=50, of_usual=8.0, kind=DECODING)
     decoded = Measured(search, {"zoo": [120.0], "usual": [10.0]}, differing=(1, 50))
     both = report(torch.device("cpu"), 3, [MEASURED, decoded], {"digits": {"backward": 60.0, "optimizer": 40.0}})
     assert both.startswith(text)
@@ -221,7 +222,8 @@ def test_every_case_is_one_that_can_be_typed(device: str):
     assert len({case.name for case in found}) == len(found)
     for case in found:
         checked_config(compose([*case.words, *case.settings]))
-        assert case.of_bare is None or not case.decoding
+        assert case.of_bare is None or "bare" in case.kind.others
+        assert case.of_usual is None or "usual" in case.kind.others
 
 
 def test_the_expectation_against_the_usual_script_stands_where_the_cpu_is_best():

@@ -14,9 +14,10 @@ from zoo.data.tokenizing import BEGIN, END, PAD
 from zoo.decoding.beam import beam_search
 from zoo.models.transformer import Transformer
 from zoo.training.benchmark import usual_translation
-from zoo.training.benchmark.cases import Case
+from zoo.training.benchmark.bare import bare_steps
+from zoo.training.benchmark.cases import DECODING, Case
 from zoo.training.benchmark.decoding import measure_decoding, search_anew
-from zoo.training.benchmark.ways import WARM_UP, bare_steps, built_for, usual_steps
+from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -162,7 +163,7 @@ def test_the_search_without_a_cache_finds_what_ours_finds(beam: int, alpha: floa
 
 
 def test_decoding_is_timed_on_the_whole_split_and_on_a_sample(counting: tuple[str, ...], tmp_path: Path):
-    case = Case("search", counting, ("trainer=cpu",), 3, of_usual=1.0, decoding=True)
+    case = Case("search", counting, ("trainer=cpu",), 3, of_usual=1.0, kind=DECODING)
     measured = measure_decoding(case, 2, tmp_path)
     assert measured.differing == (0, 3)
     assert {way: len(speeds) for way, speeds in measured.speeds.items()} == {"zoo": 2, "usual": 2}

@@ -10,13 +10,35 @@ from zoo.errors import unknown
 
 
 @dataclass(frozen=True)
+class Kind:
+    """Cases that share a table.
+
+    `heading` says what is counted in a second, `steps` what `Case.steps` are; ours is compared with `others`, of the
+    bare loop and the usual script. `parts` says whether the parts of a step are timed as well.
+    """
+
+    heading: str
+    steps: str
+    others: tuple[str, ...]
+    parts: bool = False
+
+
+SUPERVISED = Kind("Images or tokens per second in training", "steps", ("bare", "usual"), parts=True)
+ADVERSARIAL = Kind(
+    "Images per second in adversarial training, steps of discriminator and generator together", "steps", ("bare",)
+)
+Q_LEARNING = Kind("Environment steps per second in Q-learning, learning included", "ticks", ("usual",))
+DECODING = Kind("Sentences per second in decoding", "sentences the usual way", ("usual",))
+KINDS = (SUPERVISED, ADVERSARIAL, Q_LEARNING, DECODING)
+
+
+@dataclass(frozen=True)
 class Case:
-    """A training that is timed, or with `decoding` a search for translations.
+    """A training that is timed, or a search for translations.
 
     `words` name model, data and recipe as they are typed behind `zoo train`; `settings` say how we compute it, and
-    the usual script knows nothing of them. `steps` are timed at a time: they should take some seconds; in decoding
-    they are the sentences that the usual way translates. `of_bare` and `of_usual` are the ratios expected of our speed
-    to the bare loop's and the usual script's, None where nothing is.
+    the usual script knows nothing of them. `steps` are timed at a time: they should take some seconds. `of_bare` and
+    `of_usual` are the ratios expected of our speed to the bare loop's and the usual script's, None where nothing is.
     """
 
     name: str
@@ -25,7 +47,7 @@ class Case:
     steps: int
     of_bare: float | None = None
     of_usual: float | None = None
-    decoding: bool = False
+    kind: Kind = SUPERVISED
 
     @property
     def usual_settings(self) -> tuple[str, ...]:
@@ -44,6 +66,8 @@ _MNIST = ("data=mnist", "data.batch_size=256")
 _RESNET = ("model=resnet20", "data=cifar10", "data.batch_size=128", "data.mean=null", "data.std=null",
            "data.augment={crop_padding: 4, flip: true}")  # fmt: skip
 _SMALL, _MEDIUM = (("model=lstm_small", "data=ptb"), ("model=lstm_medium", "data=ptb"))
+# Random actions end, and learning begins, within the steps before the clock starts.
+_PONG = ("model=dqn_nature", "data=atari_pong", "task.warmup=1000", "task.memory=10000")
 _TRANSLATION = ("model=transformer_small", "data=multi30k", "data.source=de", "data.target=en")
 
 
@@ -79,9 +103,13 @@ def _on_cpu() -> list[Case]:
         Case("lstm_small_bf16", _SMALL, ("trainer=cpu_bf16",), 150, 0.95, 1.0 if bf16 else None),
         # Long enough that the checkpoint of 80 MB at its end weighs little, as it does at the end of an epoch.
         Case("lstm_medium_bf16", _MEDIUM, ("trainer=cpu_bf16",), 90, 0.95, 1.2 if bf16 else None),
+        Case("gan_mlp", ("model=gan_mlp", "data=mnist"), ("trainer=cpu",), 200, of_bare=0.95, kind=ADVERSARIAL),
+        Case("dcgan", ("model=dcgan", "data=mnist"), ("trainer=cpu",), 8, of_bare=0.95, kind=ADVERSARIAL),
+        Case("dqn_cartpole", ("model=dqn_mlp", "data=cartpole"), ("trainer=cpu",), 30, of_usual=1.5, kind=Q_LEARNING),
+        Case("dqn_pong", _PONG, ("trainer=cpu",), 4, of_usual=1.5, kind=Q_LEARNING),
         # The same arithmetic as the usual script's: the ratio is what padding costs it.
         Case("transformer_small", _TRANSLATION, ("trainer=cpu",), 30, 0.95, 1.4),
-        Case("beam_search", (*_TRANSLATION, "task.beam=5"), ("trainer=cpu",), 50, of_usual=8.0, decoding=True),
+        Case("beam_search", (*_TRANSLATION, "task.beam=5"), ("trainer=cpu",), 50, of_usual=8.0, kind=DECODING),
     ]
 
 

@@ -1,20 +1,22 @@
 """Times the cases, the three ways in turn, and holds the ratios against what is expected."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 from rich.progress import track
 
+from zoo.training.benchmark.bare import bare_steps
 from zoo.training.benchmark.cases import Case
 from zoo.training.benchmark.shares import gpu_waits
-from zoo.training.benchmark.ways import bare_steps, built_for, our_speed, samples_per_second, usual_steps
+from zoo.training.benchmark.ways import built_for, our_speed, samples_per_second, usual_steps
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples per second of a case, a number a round for each way; in decoding there is no bare one.
+    """Samples per second of a case, a number a round for each way.
 
     `waiting` is that of a GPU, in percent; `differing` tells how many translations are others than the usual way's,
     and how many were compared.
@@ -28,7 +30,7 @@ class Measured:
     @property
     def others(self) -> list[str]:
         """The ways that ours is compared with."""
-        return [way for way in ("bare", "usual") if way in self.speeds]
+        return list(self.case.kind.others)
 
     def ratios(self, other: str) -> list[float]:
         """Returns our speed over another way's in each round, smallest first."""
@@ -69,7 +71,7 @@ def _short(speed: float) -> str:
 
 
 def measure(case: Case, rounds: int, folder: Path) -> Measured:
-    """Times a case. What disturbs the machine for a while disturbs all three ways of a round alike.
+    """Times a case. What disturbs the machine for a while disturbs all ways of a round alike.
 
     Args:
         case: What is timed.
@@ -81,12 +83,13 @@ def measure(case: Case, rounds: int, folder: Path) -> Measured:
     """
     built, config = built_for((*case.words, *case.settings), folder, case.steps)
     device = built.trainer.strategy.root_device
-    bare, usual = bare_steps(built, config), usual_steps(case, folder)
-    speeds: dict[str, list[float]] = {"bare": [], "zoo": [], "usual": []}
+    others = {"bare": partial(bare_steps, built, config), "usual": partial(usual_steps, case, folder)}
+    running = {way: others[way]() for way in case.kind.others}
+    speeds: dict[str, list[float]] = {way: [] for way in ("zoo", *running)}
     for _ in track(range(rounds + 1), case.name, transient=True, console=Console(stderr=True)):
-        speeds["bare"].append(samples_per_second(bare, case.steps, device))
         speeds["zoo"].append(our_speed(case, folder))
-        speeds["usual"].append(samples_per_second(usual, case.steps, device))
+        for way, steps in running.items():
+            speeds[way].append(samples_per_second(steps, case.steps, device))
     speeds = {name: values[1:] for name, values in speeds.items()}
     waiting = None
     if device.type == "cuda":

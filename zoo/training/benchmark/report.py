@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from zoo.errors import ZooError
-from zoo.training.benchmark.cases import native_bf16
+from zoo.training.benchmark.cases import KINDS, Kind, native_bf16
 from zoo.training.benchmark.measure import Measured
 from zoo.training.environment import hardware, versions
 from zoo.training.run_folder import write_atomically
@@ -36,13 +36,14 @@ def _bf16() -> str:
     return "This CPU has no instructions for bfloat16, torch emulates them: `trainer=cpu` is meant for it."
 
 
-def _speeds(measured: Sequence[Measured], counted: str) -> list[str]:
-    """Returns the table of the speeds, and what its cases are."""
+def _speeds(measured: Sequence[Measured], kind: Kind, rounds: int) -> list[str]:
+    """Returns the table of the speeds, what stands above it, and what its cases are."""
+    heading = f"{kind.heading}, medians of {rounds} rounds; ratios with their range:"
     lines = [
-        f"- `{each.case.name}`: `{' '.join((*each.case.words, *each.case.settings))}`, {each.case.steps} {counted}"
+        f"- `{each.case.name}`: `{' '.join((*each.case.words, *each.case.settings))}`, {each.case.steps} {kind.steps}"
         for each in measured
     ]
-    return [table(measured[0].titles(), [each.cells() for each in measured]), "\n".join(lines)]
+    return [heading, table(measured[0].titles(), [each.cells() for each in measured]), "\n".join(lines)]
 
 
 def report(device: torch.device, rounds: int, measured: Sequence[Measured], shares: dict[str, dict[str, float]]) -> str:
@@ -57,15 +58,13 @@ def report(device: torch.device, rounds: int, measured: Sequence[Measured], shar
     parts = [f"{_machine(device)}."]
     if device.type == "cpu":
         parts.append(_bf16())
-    how = f", medians of {rounds} rounds; ratios with their range:"
-    if trained := [each for each in measured if not each.case.decoding]:
-        parts += [f"Images or tokens per second in training{how}", *_speeds(trained, "steps")]
-    if shares:
-        names = next(iter(shares.values()))
-        rows = [[part, *(f"{share[part]:.1f}" for share in shares.values())] for part in names]
-        parts += ["Where the time of our training steps goes, in percent:", table(["part", *shares], rows)]
-    if decoded := [each for each in measured if each.case.decoding]:
-        parts += [f"Sentences per second in decoding{how}", *_speeds(decoded, "sentences the usual way")]
+    for kind in KINDS:
+        if ours := [each for each in measured if each.case.kind is kind]:
+            parts += _speeds(ours, kind, rounds)
+        if kind.parts and shares:
+            names = next(iter(shares.values()))
+            rows = [[part, *(f"{share[part]:.1f}" for share in shares.values())] for part in names]
+            parts += ["Where the time of our training steps goes, in percent:", table(["part", *shares], rows)]
     return "\n\n".join(parts)
 
 

@@ -1,28 +1,26 @@
-"""The three ways of one training: our trainer, the same in a bare loop, and the usual script."""
+"""Two ways of one training, ours and the usual script's, and how both are timed; `bare.py` has the third."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from zoo.data.pair_loader import PairBatch
-from zoo.data.text_loader import TextBatch
+from zoo.data.environments import EnvironmentData
 from zoo.data.tokenizing import PAD
 from zoo.models.lstm_lm import LSTMLanguageModel
 from zoo.models.transformer import EncoderLayer, Transformer
 from zoo.tasks.image_classification import ImageClassification
 from zoo.tasks.language_modeling import LanguageModeling
+from zoo.tasks.q_learning import QLearning
 from zoo.tasks.task import Task
-from zoo.tasks.translation import Translation, smoothed_loss
-from zoo.training.benchmark import usual, usual_text, usual_translation
+from zoo.tasks.translation import Translation
+from zoo.training.benchmark import usual, usual_q_learning, usual_text, usual_translation
+from zoo.training.benchmark.bare import optimizer_and_schedule
 from zoo.training.benchmark.cases import Case
 from zoo.training.benchmark.unpacked import unpacked_folder
 from zoo.training.build import Built, build_all
@@ -106,78 +104,6 @@ def our_speed(case: Case, folder: Path) -> float:
     return watch.samples / watch.seconds
 
 
-def _optimizer_and_schedule(task: Task) -> tuple[Optimizer, LRScheduler | None]:
-    """Returns the optimizer, and its schedule where that advances each step."""
-    configured = task.configure_optimizers()
-    if not isinstance(configured, dict):
-        return configured, None
-    each_step = configured["lr_scheduler"]["interval"] == "step"
-    return configured["optimizer"], configured["lr_scheduler"]["scheduler"] if each_step else None
-
-
-def _image_loss(task: ImageClassification, order: torch.memory_format) -> Callable[[Any], Tensor]:
-    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
-        images, labels = batch
-        return task.loss(task.model(images.contiguous(memory_format=order)), labels)
-
-    return loss_of
-
-
-def _text_loss(task: LanguageModeling) -> Callable[[Any], Tensor]:
-    state: tuple[Tensor, ...] | None = None
-
-    def loss_of(batch: TextBatch) -> Tensor:
-        nonlocal state
-        logits, after = task.model(batch.tokens, None if batch.begins else state)
-        state = tuple(part.detach() for part in after)
-        assert task.own_loss is not None
-        return task.own_loss(logits, batch.targets)
-
-    return loss_of
-
-
-def _translation_loss(task: Translation) -> Callable[[Any], Tensor]:
-    def loss_of(batch: PairBatch) -> Tensor:
-        logits = task.model(batch.source, batch.target[:, :-1])
-        smoothed, _ = smoothed_loss(logits, batch.target[:, 1:], task.label_smoothing)
-        return smoothed / task.count_samples(batch)
-
-    return loss_of
-
-
-def bare_steps(built: Built, config: dict[str, Any]) -> Iterator[int]:
-    """Trains for ever with the same model, loader, optimizer, precision and memory order in a plain loop.
-
-    Yields:
-        How many samples each step took.
-    """
-    task, device = built.task, built.trainer.strategy.root_device
-    task.to(device).model.train()
-    optimizer, schedule = _optimizer_and_schedule(task)
-    length = config["trainer"]["limit_train_batches"]  # every pass is as ours: the smaller last batch is not reached
-    largest_norm = config["trainer"]["gradient_clip_val"]
-    mixed = config["trainer"]["precision"] == "bf16-mixed"
-    if isinstance(task, LanguageModeling):
-        loss_of = _text_loss(task)
-    elif isinstance(task, Translation):
-        loss_of = _translation_loss(task)
-    else:
-        assert isinstance(task, ImageClassification)
-        loss_of = _image_loss(task, torch.channels_last if config["channels_last"] else torch.contiguous_format)
-    while True:
-        for batch in islice(built.data.dataset.train_loader(device=device), length):
-            optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                loss = loss_of(batch)
-            loss.backward()
-            if largest_norm is not None:
-                clip_grad_norm_(task.parameters(), largest_norm)
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            yield task.count_samples(batch)
-
-
 def usual_steps(case: Case, folder: Path) -> Iterator[int]:
     """Trains for ever as the usual script does, with the case's network and optimizer.
 
@@ -196,12 +122,14 @@ def usual_steps(case: Case, folder: Path) -> Iterator[int]:
         return usual_text.training_steps(theirs, streams, config["data"]["unroll"], device)
     if isinstance(task, Translation):
         return _usual_translation(built, device)
+    if isinstance(task, QLearning):
+        return _usual_q_learning(task, built, config["data"], device)
     assert isinstance(task, ImageClassification)
     name, preprocessing = config["data"]["name"], built.data.dataset.preprocessing
     root = str(unpacked_folder(name, config["data"]["dir"]))
     images = usual.training_set(name, root, preprocessing["mean"], preprocessing["std"])
     model = task.to(device).model
-    optimizer, _ = _optimizer_and_schedule(task)
+    optimizer, _ = optimizer_and_schedule(task)
     return usual.training_steps(model, task.loss, optimizer, images, config["data"]["batch_size"], device)
 
 
@@ -223,3 +151,21 @@ def _usual_translation(built: Built, device: torch.device) -> Iterator[int]:
     ]
     # As many pairs in a step as ours have in the mean.
     return usual_translation.training_steps(theirs, pairs, round(len(pairs) / len(loader)), device)
+
+
+def _usual_q_learning(task: QLearning, built: Built, data: dict[str, Any], device: torch.device) -> Iterator[int]:
+    dataset = built.data.dataset
+    assert isinstance(dataset, EnvironmentData)
+    seen = dataset.prepare().observation_shape
+    (environment,) = dataset.vector(0, 1, training=True).environments
+    frame = environment.observation_space.shape
+    if frame is not None and frame != seen:
+        frames = seen[0] // frame[0]
+        environment = gymnasium.wrappers.FrameStackObservation(environment, frames)
+        environment = gymnasium.wrappers.ReshapeObservation(environment, seen)
+    settings = usual_q_learning.Settings(
+        data["batch_size"], task.capacity, task.warmup, task.steps_per_update, task.target_every, task.discount,
+        task.epsilon_first, task.epsilon_last, task.epsilon_steps,
+    )  # fmt: skip
+    optimizer, _ = optimizer_and_schedule(task)
+    return usual_q_learning.training_steps(task.model, optimizer, environment, settings, data["steps_per_tick"], device)
