@@ -1,4 +1,4 @@
-"""Atari games as the DQN of 2015 sees and plays them, over the Arcade Learning Environment (package ale-py)."""
+"""Atari games as the DQN of 2015 sees and plays them, over the Arcade Learning Environment (ale-py) and OpenCV."""
 
 from typing import Any
 
@@ -16,12 +16,13 @@ def make_game(game: str) -> gymnasium.Env:
     """Makes a game as it is: every frame, in grey, its smallest set of actions, no sticky actions.
 
     Raises:
-        ZooError: ale-py is not installed, or has no such game.
+        ZooError: ale-py or OpenCV is not installed, or there is no such game.
     """
     try:
         import ale_py
+        import cv2  # noqa: F401 - needed for the first screen
     except ImportError as error:
-        raise ZooError('Atari games need ale-py: pip install "landmark-zoo[atari]"') from error
+        raise ZooError('Atari games need ale-py and OpenCV: pip install "landmark-zoo[atari]"') from error
     gymnasium.register_envs(ale_py)
     name = "".join(word.capitalize() for word in game.split("_"))
     try:
@@ -40,8 +41,8 @@ class NaturePreprocessing(gymnasium.Wrapper):
     84 by 84, one channel. An episode begins with up to `no_ops` frames in which nothing is done. Stacking the last four
     is left to who keeps them.
 
-    With the same settings the frames are those of `gymnasium.wrappers.AtariPreprocessing`, up to a rounding of one grey
-    level in 255: both average areas, where the authors' code interpolates.
+    With the same settings the frames are those of `gymnasium.wrappers.AtariPreprocessing`: both average areas, where
+    the authors' code interpolates.
 
     Args:
         env: Of `make_game`.
@@ -107,6 +108,6 @@ class NaturePreprocessing(gymnasium.Wrapper):
 
 def _small(screen: np.ndarray) -> np.ndarray:
     """Returns `(210, 160)` as `(1, 84, 84)`: each pixel the mean of the area that it covers."""
-    from PIL import Image  # on first use
+    import cv2  # on first use
 
-    return np.asarray(Image.fromarray(screen).resize((SIDE, SIDE), Image.Resampling.BOX))[None]
+    return np.asarray(cv2.resize(screen, (SIDE, SIDE), interpolation=cv2.INTER_AREA))[None]
