@@ -1,13 +1,23 @@
-"""Draws the figures of the documentation that show what the records hold: python scripts/figures.py."""
+"""Draws the documentation's figures of what papers printed, from the records: python scripts/figures.py [--critics]."""
+
+import argparse
 
 from zoo.locations import shipped
+from zoo.training.critic_surfaces import critic_surfaces
 from zoo.training.paper_figures import draw_figures
 
 
 def main() -> int:
     """Runs the command line; returns its exit code."""
-    for path in draw_figures(shipped("configs").parent / "docs" / "figures"):
-        print(path)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--critics", action="store_true", help="train the critics of critic_surfaces.png too: minutes")
+    arguments = parser.parse_args()
+    folder = shipped("configs").parent / "docs" / "figures"
+    written = draw_figures(folder)
+    if arguments.critics:
+        critic_surfaces().savefig(folder / "critic_surfaces.png", dpi=120)
+        written.append(folder / "critic_surfaces.png")
+    print(*written, sep="\n")
     return 0
 
 

@@ -1,12 +1,19 @@
 """Figures from records: drawn where there are any, with the records' own numbers in them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from zoo.training.paper_figures import bleu_by_length, draw_figures, perplexity_curves, plain_and_residual
+from zoo.training.paper_figures import (
+    bleu_by_length,
+    draw_figures,
+    perplexity_curves,
+    plain_and_residual,
+    returns_and_values,
+)
 from zoo.training.records import all_records
 
 
@@ -40,7 +47,23 @@ def test_translators_are_compared_by_length():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0–3\n(50)", "4–7\n(50)"]
 
 
-@pytest.mark.parametrize("draw", [plain_and_residual, perplexity_curves, bleu_by_length])
+def test_returns_are_drawn_over_steps_each_seed_by_itself():
+    group = [
+        {
+            "samples": 600,
+            "curve": {"epoch": [1.0, 2.0, 3.0], "eval/return": [value, 2 * value, 30.0], "train/q": [1.0, 2.0]},
+        }
+        for value in (10.0, 14.0)
+    ]  # no update in the first epoch
+    returns, values = returns_and_values("dqn_mlp_cartpole", {"dqn_mlp_cartpole": group}).axes
+    assert [line.get_ydata().tolist() for line in returns.lines] == [[10, 20, 30], [14, 28, 30], [12, 24, 30]]
+    assert returns.lines[0].get_xdata().tolist() == [200, 400, 600]
+    assert values.lines[-1].get_xdata().tolist() == [400, 600]
+
+
+@pytest.mark.parametrize(
+    "draw", [plain_and_residual, perplexity_curves, bleu_by_length, partial(returns_and_values, "x")]
+)
 def test_without_records_there_is_no_figure(draw):
     assert draw({}) is None
     assert draw({"lenet5_mnist": [record()]}) is None

@@ -1,11 +1,13 @@
-"""Pictures of a generator: what it makes, and the training images that are nearest to it."""
+"""Pictures of a generator: what it makes, the training images nearest to it, and what its critic thinks of a plane."""
 
 import math
+from collections.abc import Callable
 
 import matplotlib
 
 matplotlib.use("Agg")
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -29,4 +31,34 @@ def neighbours(samples: Tensor, training: Tensor) -> Figure:
     nearest = torch.cdist(samples.flatten(1), training.flatten(1)).argmin(dim=1)
     figure = grid(torch.cat([samples, training[nearest]]), columns=len(samples))
     figure.suptitle("above: samples; below: the nearest training images", fontsize=9)
+    return figure
+
+
+@torch.no_grad()
+def draw_surface(axes: Axes, critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor | None = None) -> None:
+    """Draws the levels of a critic over the unit square, real points, and generated ones if there are any.
+
+    Args:
+        axes: Where.
+        critic: Maps points `(B, 1, 1, 2)` to scores `(B, 1)`.
+        real: `(N, 1, 1, 2)`.
+        made: As `real`.
+    """
+    places = torch.linspace(-0.1, 1.1, 121, device=real.device)
+    grid = torch.cartesian_prod(places, places).view(-1, 1, 1, 2)
+    levels = critic(grid).view(121, 121).t().cpu()
+    axes.contour(places.cpu(), places.cpu(), levels, levels=24, cmap="viridis", linewidths=0.8)
+    axes.scatter(*real.view(-1, 2).t().cpu(), s=3, color="#D55E00", label="real", zorder=2)
+    if made is not None:
+        axes.scatter(*made.view(-1, 2).t().cpu(), s=3, color="#0072B2", label="generated", zorder=3)
+    axes.set(xticks=(), yticks=(), aspect="equal")
+
+
+def surface(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor) -> Figure:
+    """Draws what `draw_surface` does as a figure of its own."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    draw_surface(axes, critic, real, made)
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.set_title("levels of the critic", fontsize=9)
     return figure

@@ -1,8 +1,9 @@
 """Figures that the papers printed, ours drawn from the records and from nothing else."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -94,10 +95,50 @@ def bleu_by_length(records: Records) -> Figure | None:
     return figure
 
 
-FIGURES: dict[str, Callable[[Records], Figure | None]] = {
-    "plain_and_residual": plain_and_residual,
-    "perplexity_curves": perplexity_curves,
-    "bleu_by_length": bleu_by_length,
+def returns_and_values(experiment: str, records: Records) -> Figure | None:
+    """Mnih et al. 2015, Figure 2: returns and predicted values of actions over the steps, each seed thin."""
+    if experiment not in records:
+        return None
+    group = records[experiment]
+    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
+    panels = (("eval/return", "return in evaluation"), ("train/q", "mean value of the best action"))
+    for axes, (metric, label), colour in zip(figure.subplots(1, 2), panels, _COLOURS, strict=False):
+        steps = [epoch * group[0]["samples"] / group[0]["curve"]["epoch"][-1] for epoch in group[0]["curve"]["epoch"]]
+        curves = [record["curve"][metric] for record in group]
+        for curve in curves:
+            axes.plot(steps[-len(curve) :], curve, color=colour, alpha=0.4, linewidth=1.0)
+        mean = [sum(values) / len(values) for values in zip(*curves, strict=False)]
+        axes.plot(steps[-len(mean) :], mean, color=colour, linewidth=2.2, label=f"mean of {len(group)} seeds")
+        axes.set(xlabel="environment steps", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(experiment)
+    return figure
+
+
+class PaperFigure(NamedTuple):
+    """A figure, drawn where there are records for it, and what stands below it."""
+
+    draw: Callable[[Records], Figure | None]
+    caption: str
+
+
+FIGURES = {
+    "plain_and_residual": PaperFigure(
+        plain_and_residual, "Error on CIFAR-10 of plain and of residual networks (He et al. 2015, Figure 6)"
+    ),
+    "perplexity_curves": PaperFigure(
+        perplexity_curves, "Validation perplexity on Penn Treebank, beside the numbers of Zaremba et al. 2014, Table 1"
+    ),
+    "bleu_by_length": PaperFigure(
+        bleu_by_length, "BLEU by length of the source, with attention and without (Bahdanau et al. 2014, Figure 2)"
+    ),
+} | {
+    f"returns_{experiment}": PaperFigure(
+        partial(returns_and_values, experiment),
+        f"Returns and predicted values, {experiment} (after Mnih et al. 2015, Figure 2)",
+    )
+    for experiment in ("dqn_mlp_cartpole", "dqn_minatar_breakout", "dqn_nature_atari_pong_fast")
 }
 
 
@@ -106,7 +147,7 @@ def draw_figures(folder: Path, records: Records | None = None) -> list[Path]:
     records = all_records() if records is None else records
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, draw in FIGURES.items():
+    for name, (draw, _) in FIGURES.items():
         if (figure := draw(records)) is not None:
             path = folder / f"{name}.png"
             figure.savefig(path, dpi=120)

@@ -8,6 +8,7 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.papers import PAPERS
+from zoo.training.paper_figures import FIGURES
 from zoo.training.records import all_records, claims_of
 from zoo.training.run_folder import write_atomically
 
@@ -110,6 +111,9 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
         columns = {"command": "command", "value": first["headline"]["metric"], "time": "training", "speed": "speed",
                    "commit": "commit", "weights": "weights, sha256"}  # fmt: skip
         parts.append(_markdown(seeds, columns))
+    if drawn := [name for name, figure in FIGURES.items() if figure.draw(records) is not None]:
+        parts += ["## Figures", "Drawn from the same records by `python scripts/figures.py`."]
+        parts += [f"![{FIGURES[name].caption}](figures/{name}.png)\n\n{FIGURES[name].caption}." for name in drawn]
     return "\n\n".join(parts) + "\n"
 
 
