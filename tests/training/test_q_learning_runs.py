@@ -60,7 +60,7 @@ def test_a_run_leaves_a_film_and_a_release_that_plays(finished: RunFolder):
     assert again == pytest.approx({name: value for name, value in measured.items() if name.startswith("eval/")})
 
 
-@pytest.mark.parametrize("tick", [4, 8])
+@pytest.mark.parametrize("tick", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_killed_and_resumed_is_as_if_nothing_had_been(
     tick: int, words, finished, tmp_path: Path, rows, killed, train_here, assert_same
 ):
