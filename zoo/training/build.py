@@ -1,5 +1,6 @@
 """Builds what a frozen config names: data, model, task, loggers, callbacks and Lightning's trainer."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -111,7 +112,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
     if arguments.pop("max_steps", -1) != -1 and arguments.get("max_epochs") is None:  # the steps are `Stopping`'s
         arguments["max_epochs"] = -1
     try:
-        return Trainer(
+        trainer = Trainer(
             **arguments,
             logger=log_to or False,
             callbacks=callbacks,
@@ -127,6 +128,11 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
         if wanted not in ("auto", "cpu") and not torch.cuda.is_available():
             raise ZooError(f"trainer.accelerator={wanted}: this machine has no such device; use trainer=cpu") from error
         raise ZooError(f"the trainer cannot be built: {error}") from error
+    if trainer.strategy.root_device.type == "cpu":
+        # Each step of an optimizer asks whether there is a GPU. Lightning makes torch ask NVIDIA's management library,
+        # which takes a tenth of a millisecond where there is none: more than a small network's step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+    return trainer
 
 
 def build_all(

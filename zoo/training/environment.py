@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("landmark-zoo", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "scikit-learn")
+_PACKAGES = (
+    "landmark-zoo", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "scikit-learn",
+    "tokenizers", "sacrebleu", "gymnasium", "ale-py", "MinAtar",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:
