@@ -1,15 +1,20 @@
-"""Publishes a run's release under pretrained/: python scripts/publish.py RUN [--name NAME] [--dtype float16].
+"""Publishes a run's release: python scripts/publish.py RUN [--name NAME] [--dtype float16] [--to FOLDER].
 
-The release is measured before it is copied: it has to reach what its run reached, and it is stored in float32 where
-float16 would change the headline.
+It goes under pretrained/, or with --to into the folder of a hub (see `zoo.pretrained.remote`), whose index is renewed.
+The release is measured before it is copied: it has to reach what its run and its record say, and it is stored in
+float32 where float16 would change the headline.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import ZooError
+from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release
+from zoo.training.records import all_records
 from zoo.training.run_folder import RunFolder
 
 
@@ -36,12 +41,30 @@ def refuse_modified(run: RunFolder) -> None:
         raise ZooError(f"{run.path} was modified ({' '.join(modified)}): only an experiment as it stands is published")
 
 
+def refuse_unrecorded(card: dict[str, Any]) -> None:
+    """Lets an experiment's release be published beside its record only.
+
+    Raises:
+        ZooError: There is no record of the run, or it tells another number.
+    """
+    if not (experiment := card.get("experiment")):
+        return
+    record = next((each for each in all_records().get(experiment, []) if each["seed"] == card["seed"]), None)
+    if record is None:
+        raise ZooError(f"there is no record of {experiment} seed {card['seed']}: first scripts/reproduce.py "
+                       f"{experiment} --seeds {card['seed']}")  # fmt: skip
+    if record["headline"] != card["headline"]:
+        raise ZooError(f"the record of {experiment} seed {card['seed']} says {record['headline']}, this release "
+                       f"{card['headline']}: it is another run's")  # fmt: skip
+
+
 def main(argv: list[str] | None = None) -> int:
     """Publishes the release of the run named on the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Copy a finished run's release to pretrained/, measured once more.")
     parser.add_argument("run", metavar="RUN", help="a finished run's folder")
     parser.add_argument("--name", help="of the release; by default what the experiment says")
     parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="how weights are stored")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="a hub's folder; by default pretrained/")
     flags = parser.parse_args(argv)
 
     from zoo.pretrained.publish import publish  # --help should not wait for torch
@@ -49,8 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         release = find_release(flags.run)
         refuse_modified(RunFolder(release.parent))
+        refuse_unrecorded(read_card(release))
         precision = precision_of(release)
-        print(publish(flags.run, flags.name, flags.dtype, lambda release: measure_again(release, precision)))
+        again = partial(measure_again, precision=precision)
+        print(publish(flags.run, flags.name, flags.dtype, again, flags.to))
     except ZooError as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2

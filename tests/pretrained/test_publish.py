@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -104,7 +105,8 @@ def test_a_run_without_a_release_is_refused(run: Path, shelf: Path, tmp_path: Pa
 
 @pytest.mark.usefixtures("bulky")
 def test_sizes_are_bounded(tmp_path: Path, shelf: Path):
-    card = {"task": "image_classification"}
+    headline = {"metric": "test/error", "value": 1.0, "direction": "min"}
+    card = {"task": "image_classification", "data": {"name": "digits"}, "metrics": {}, "headline": headline}
     source = save_release(tmp_path / "bulky", create_model("bulky_model", size=4), "bulky_model", {"size": 4}, card)
     with pytest.raises(ZooError, match=r"takes 16\.0 MB, more than 12 MB"):
         publish(source, "bulky-a", "float32")
@@ -135,6 +137,35 @@ def test_weights_that_do_not_measure_what_their_run_did_are_refused(run: Path, s
     assert list(shelf.iterdir()) == []
 
 
+@pytest.fixture
+def recorded(trained, script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The record of the run that was trained, as scripts/publish.py finds it."""
+    card = read_card(trained.run.release)
+    record = {"seed": card["seed"], "headline": card["headline"]}
+    monkeypatch.setattr(script, "all_records", lambda: {card["experiment"]: [record]})
+    return record
+
+
+def test_the_script_publishes_what_is_recorded_and_nothing_else(
+    trained, shelf: Path, script: ModuleType, recorded: dict[str, Any], capsys
+):
+    recorded["headline"] = recorded["headline"] | {"value": 1.5}
+    assert script.main([str(trained.run.path)]) == 2
+    assert "it is another run's" in capsys.readouterr().err
+    recorded["seed"] += 1
+    assert script.main([str(trained.run.path)]) == 2
+    assert "there is no record of lenet5_modern_tiny seed 1" in capsys.readouterr().err
+    assert list(shelf.iterdir()) == []
+
+
+def test_the_script_fills_a_hub(trained, shelf: Path, script: ModuleType, recorded, tmp_path: Path):
+    assert script.main([str(trained.run.path), "--to", str(tmp_path / "hub")]) == 0
+    index = json.loads((tmp_path / "hub" / "index.json").read_text())
+    assert set(index["releases"]) == {"lenet5_modern-tiny"}
+    assert list(shelf.iterdir()) == []
+
+
+@pytest.mark.usefixtures("recorded")
 def test_the_script_measures_a_run_and_publishes_it(trained, shelf: Path, script: ModuleType, capsys):
     assert script.main([str(trained.run.path)]) == 0
     assert capsys.readouterr().out.strip() == str(shelf / "lenet5_modern-tiny")
@@ -145,6 +176,7 @@ def test_the_script_measures_a_run_and_publishes_it(trained, shelf: Path, script
     assert read_card(shelf / "named-digits")["dtype"] == "float32"
 
 
+@pytest.mark.usefixtures("recorded")
 def test_the_script_refuses_other_weights_and_tells_what_is_missing(
     trained, shelf: Path, script: ModuleType, tmp_path: Path, monkeypatch, capsys
 ):

@@ -13,6 +13,11 @@ class Paper:
     venue: str
     arxiv: str = ""
 
+    @property
+    def short(self) -> str:
+        """The first author's surname and the year."""
+        return f"{self.authors.split(',')[0].split()[-1]} {self.year}"
+
     def __str__(self) -> str:
         link = f" arXiv:{self.arxiv}" if self.arxiv else ""
         return f"{self.authors}: {self.title}. {self.venue}, {self.year}.{link}"

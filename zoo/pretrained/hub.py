@@ -1,13 +1,14 @@
 """Finding releases by name or path; no torch is imported before weights are loaded.
 
-A name is looked for among the shipped releases first, then among torchvision's weights, which are downloaded into the
-cache when they are first used.
+A name is looked for among the shipped releases first, then among torchvision's weights, among those fetched from a hub
+before, and in the hub that `ZOO_HUB` names; what is downloaded is kept in the cache.
 """
 
 import fnmatch
 import json
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from zoo.errors import ZooError, unknown
 from zoo.locations import shipped
 from zoo.pretrained import torchvision_weights
 from zoo.pretrained.card import CARD, MODEL, WEIGHTS, read_card, task_name
+from zoo.pretrained.remote import fetch_release, kept_releases, read_index
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -31,7 +34,7 @@ class PretrainedEntry:
         metric: The measured headline; for torchvision's weights, the accuracy that torchvision prints.
         bytes: Its size on disk, or that of its download.
         folder: Where it lies, None before it is downloaded.
-        source: Who trained it: `"zoo"` or `"torchvision"`.
+        source: Where it is from: `"zoo"`, `"torchvision"` or `"hub"`.
     """
 
     name: str
@@ -82,20 +85,31 @@ def _torchvision_entries(taken: dict[str, Path]) -> list[PretrainedEntry]:
 
 
 def list_pretrained(pattern: str = "*") -> list[PretrainedEntry]:
-    """Returns the releases whose names match a wildcard pattern, sorted by name: shipped ones and torchvision's.
+    """Returns the releases whose names match a wildcard pattern, sorted by name.
+
+    They are the shipped ones, torchvision's, those kept in the cache, and those of the hub that `ZOO_HUB` names; one
+    that cannot be reached is told on the standard error output, and left out.
 
     Raises:
-        ZooError: A shipped release is damaged.
+        ZooError: A release that lies here is damaged.
     """
     releases = _shipped_releases()
-    entries = [entry for entry in _torchvision_entries(releases) if fnmatch.fnmatch(entry.name, pattern)]
-    for name, folder in releases.items():
-        if fnmatch.fnmatch(name, pattern):
-            card = read_card(folder)
-            entries.append(
-                PretrainedEntry(name, task_name(card) or "", headline_text(card), folder_bytes(folder), folder)
-            )
-    return sorted(entries, key=lambda entry: entry.name)
+    entries = {entry.name: entry for entry in _torchvision_entries(releases)}
+    for source, here in (("zoo", releases), ("hub", kept_releases())):
+        for name, folder in here.items():
+            if name not in entries and fnmatch.fnmatch(name, pattern):
+                card = read_card(folder)
+                entries[name] = PretrainedEntry(
+                    name, task_name(card) or "", headline_text(card), folder_bytes(folder), folder, source
+                )
+    try:
+        offered = read_index()
+    except ZooError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        offered = {}
+    for name, release in offered.items():
+        entries.setdefault(name, PretrainedEntry(name, release.task, release.metric, release.bytes, None, "hub"))
+    return [entries[name] for name in sorted(entries) if fnmatch.fnmatch(name, pattern)]
 
 
 def _status(run: Path) -> str | None:
@@ -148,7 +162,7 @@ def find_release(name_or_path: str | Path) -> Path:
 
     Args:
         name_or_path: The path of a release, the path of a finished run, or a name out of `list_pretrained()`.
-            Torchvision's weights are downloaded the first time.
+            Torchvision's weights and those of a hub are downloaded the first time.
 
     Raises:
         ZooError: There is nothing of the kind (the nearest names are told), the run has not finished, or the download
@@ -165,33 +179,57 @@ def find_release(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
         raise ZooError(f"there is no folder {path}; `zoo list pretrained` shows the releases with a name")
-    known = {*_shipped_releases(), *torchvision_weights.WEIGHTS}
+    kept = kept_releases()
+    if name in kept:
+        return kept[name]
+    offered = read_index()
+    if name in offered:
+        return fetch_release(offered[name])
+    known = {*_shipped_releases(), *torchvision_weights.WEIGHTS, *kept, *offered}
     raise ZooError(f"{unknown('release', name, known)} `zoo list pretrained` shows all; a run's folder works too")
 
 
-def load_pretrained(name_or_path: str | Path) -> "nn.Module":
+def load_pretrained(
+    name_or_path: str | Path,
+    *,
+    num_classes: int | None = None,
+    device: "torch.device | str" = "cpu",
+    dtype: "torch.dtype | None" = None,
+) -> "nn.Module":
     """Loads a pretrained model.
 
     Args:
         name_or_path: A name out of `list_pretrained()`, or the path of a finished run or of a release. Torchvision's
-            weights, such as `resnet50_v1_5-imagenet`, are downloaded the first time.
+            weights, such as `resnet50_v1_5-imagenet`, and those of a hub are downloaded the first time.
+        num_classes: Puts a new last layer for so many classes on a classifier, drawn as the model's constructor draws
+            it; which tensors are new is logged as a warning of the logger `zoo`.
+        device: Where the model goes.
+        dtype: Of its floating-point numbers, by default float32.
 
     Returns:
-        The model on the CPU, in evaluation mode, in float32. It expects input as the card's `preprocessing` says;
-        `zoo.pipeline` does that for you.
+        The model, in evaluation mode. It expects input as the card's `preprocessing` says; `zoo.pipeline` does that
+        for you.
 
     Raises:
-        ZooError: No such release, or one that is damaged, or cannot be downloaded.
+        ZooError: No such release, or one that is damaged, or cannot be downloaded; a model without classes; a device
+            that is not there.
+
+    Example:
+        >>> model = zoo.load_pretrained("lenet5_modern-mnist", num_classes=26)  # to be trained on letters
     """
+    from zoo.pretrained.outputs import placed, with_new_outputs
     from zoo.pretrained.release import load_release
 
-    return load_release(find_release(name_or_path))[0]
+    model, card = load_release(find_release(name_or_path))
+    if num_classes is not None:
+        model = with_new_outputs(model, card, num_classes)
+    return placed(model, device, dtype)
 
 
 def pretrained_card(name_or_path: str | Path) -> dict[str, Any]:
     """Returns the card of a release: data, preprocessing, metrics, the paper's claim, seed, commit, licence.
 
-    Nothing is downloaded for it.
+    Of torchvision's weights nothing is downloaded for it.
 
     Args:
         name_or_path: As for `load_pretrained`.

@@ -1,5 +1,7 @@
-"""Putting a run's release among the shipped ones, small enough for git."""
+"""Putting a run's release among the shipped ones, small enough for git, or into a hub's folder."""
 
+import hashlib
+import json
 import math
 import re
 import tempfile
@@ -10,8 +12,11 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.catalog import MODELS
-from zoo.pretrained.hub import find_release, folder_bytes
+from zoo.pretrained.card import CARD, read_card, task_name
+from zoo.pretrained.hub import find_release, folder_bytes, headline_text
+from zoo.pretrained.model_card import model_card
 from zoo.pretrained.release import load_release, read_files, save_release
+from zoo.pretrained.remote import INDEX, INDEX_FORMAT
 
 LARGEST_RELEASE = 12_000_000  # bytes
 LARGEST_TOGETHER = 40_000_000
@@ -70,8 +75,40 @@ def _check_headline(card: Mapping[str, Any], measured: Mapping[str, float]) -> N
         )
 
 
-def publish(run: Path | str, name: str | None = None, dtype: str = "float16", measure: Measure | None = None) -> Path:
-    """Copies a run's release to the shipped ones.
+def write_index(hub: Path) -> Path:
+    """Writes the `index.json` of a hub's folder, with all releases that lie in it; returns its path.
+
+    Raises:
+        ZooError: One of them is damaged.
+        OSError: It cannot be written.
+    """
+    releases = {}
+    for card_file in sorted(hub.glob(f"*/{CARD}")):
+        folder = card_file.parent
+        card = read_card(folder)
+        files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] != "."]
+        releases[folder.name] = {
+            "task": task_name(card),
+            "metric": headline_text(card),
+            "files": {
+                file.name: {
+                    "size": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()
+                } for file in files
+            },
+        }  # fmt: skip
+    part = hub / f".{INDEX}.part"
+    part.write_text(json.dumps({"format": INDEX_FORMAT, "releases": releases}, indent=2) + "\n", encoding="utf-8")
+    return part.replace(hub / INDEX)
+
+
+def publish(
+    run: Path | str,
+    name: str | None = None,
+    dtype: str = "float16",
+    measure: Measure | None = None,
+    hub: Path | None = None,
+) -> Path:
+    """Copies a run's release to the shipped ones, or into the folder of a hub.
 
     Args:
         run: A finished run's folder, or a release's.
@@ -80,6 +117,7 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
         measure: Returns the metrics of a release folder. With it, weights that do not measure what their card says
             are refused, float16 gives way to float32 where rounding would change the headline, and the card tells
             the metrics of the weights as they are stored.
+        hub: The folder of a hub, made if need be, whose index is renewed; without one it goes to the shipped ones.
 
     Returns:
         The folder of the published release.
@@ -109,5 +147,10 @@ def publish(run: Path | str, name: str | None = None, dtype: str = "float16", me
             else:
                 dtype = "float32"
                 staged = save(staged, dtype)
-        _check_size(name, folder_bytes(staged))
-    return save(shipped("pretrained") / name, dtype)
+        if hub is None:
+            _check_size(name, folder_bytes(staged))
+    place = save((hub or shipped("pretrained")) / name, dtype)
+    (place / "README.md").write_text(model_card(read_card(place)), encoding="utf-8")
+    if hub is not None:
+        write_index(hub)
+    return place

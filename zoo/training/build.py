@@ -20,6 +20,7 @@ from zoo.data.dataset import Dataset
 from zoo.data.registry import create_dataset
 from zoo.errors import ZooError
 from zoo.models.registry import arguments_for, create_model
+from zoo.pretrained.outputs import tensors_of_outputs
 from zoo.tasks.catalog import task_class
 from zoo.tasks.task import Task
 from zoo.training import loggers
@@ -31,7 +32,7 @@ from zoo.training.callbacks.progress import TrainingProgress
 from zoo.training.callbacks.recorder import MetricsRecorder
 from zoo.training.callbacks.stopping import Stopping
 from zoo.training.data_module import ZooData
-from zoo.training.init_from import initialise_from, tensors_of_outputs
+from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.run_folder import RunFolder, resumable_hash

@@ -3,37 +3,18 @@
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import nn
 
 from zoo.data.tokenizing import SentenceTokenizer
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import ZooError
-from zoo.models.registry import create_model, registration
 from zoo.pretrained.hub import find_release
 from zoo.pretrained.release import load_release, read_files
 
-# Fields of a spec that say how many classes or tokens there are.
-_COUNTS = ("classes", "vocabulary_size", "source_vocabulary_size", "target_vocabulary_size")
 _VOCABULARIES = (Vocabulary, SentenceTokenizer)
 
 log = logging.getLogger("zoo")
-
-
-def tensors_of_outputs(name: str, arguments: dict[str, Any]) -> set[str]:
-    """Returns which tensors of a model have a part for each class or token: their shape depends on how many there are.
-
-    Args:
-        name: The model.
-        arguments: What it is built with, complete.
-    """
-    counts = [key for key, field in registration(name).from_spec.items() if field in _COUNTS]
-    with torch.device("meta"):
-        own = create_model(name, **arguments).state_dict()
-        larger = create_model(name, **arguments | {key: arguments[key] + 1 for key in counts}).state_dict()
-    return {key for key, tensor in larger.items() if tensor.shape != own[key].shape}
 
 
 def initialise_from(
@@ -48,7 +29,7 @@ def initialise_from(
         model: Changed in place.
         source: The name of a release, or the path of a release or a run.
         outputs: The classes or tokens that the model is to be trained on, by number.
-        of_outputs: `tensors_of_outputs` of the model.
+        of_outputs: `zoo.pretrained.outputs.tensors_of_outputs` of the model.
 
     Raises:
         ZooError: No such release, or nothing in it fits.

@@ -8,6 +8,8 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.papers import PAPERS
+from zoo.pretrained.card import CARD, read_card
+from zoo.pretrained.model_card import model_card, pretrained_page
 from zoo.training.paper_figures import FIGURES
 from zoo.training.records import all_records, claims_of
 from zoo.training.run_folder import write_atomically
@@ -54,7 +56,7 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
         rows.append(
             {
                 "experiment": f"`{first['experiment']}`",
-                "paper": f"{paper.authors.split(',')[0].split()[-1]} {paper.year}, {claim['where']}",
+                "paper": f"{paper.short}, {claim['where']}",
                 "metric": claim["metric"],
                 "reported": f"{claim['reported']}{unit}",
                 "ours": f"**{measured(records, claim)}**{unit}",
@@ -130,11 +132,23 @@ def readme_with_table(readme: str, records: dict[str, list[dict[str, Any]]]) -> 
 
 
 def rebuild_tables() -> list[Path]:
-    """Renews README.md and docs/results.md of this checkout; returns the files."""
+    """Renews what this checkout tells of records and releases; returns the files."""
+    pages = generated_pages()
+    for page, text in pages.items():
+        page.parent.mkdir(exist_ok=True)
+        write_atomically(page, text)
+    return list(pages)
+
+
+def generated_pages() -> dict[Path, str]:
+    """Returns what README.md, docs/results.md, docs/pretrained.md and the README of each shipped release should say."""
     checkout = shipped("results").parent
     records = all_records()
-    readme, page = checkout / "README.md", checkout / "docs" / "results.md"
-    write_atomically(readme, readme_with_table(readme.read_text(encoding="utf-8"), records))
-    page.parent.mkdir(exist_ok=True)
-    write_atomically(page, long_page(records))
-    return [readme, page]
+    cards = {path.parent.name: read_card(path.parent) for path in sorted(shipped("pretrained").glob(f"*/{CARD}"))}
+    readme = checkout / "README.md"
+    return {
+        readme: readme_with_table(readme.read_text(encoding="utf-8"), records),
+        checkout / "docs" / "results.md": long_page(records),
+        checkout / "docs" / "pretrained.md": pretrained_page(cards),
+        **{shipped("pretrained") / name / "README.md": model_card(card) for name, card in cards.items()},
+    }
