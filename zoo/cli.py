@@ -19,6 +19,9 @@ zoo: landmark deep-learning papers, one command away
                                             what there is
   zoo info NAME                             a model, dataset, experiment or
                                             release in full, every config key
+  zoo verify [RUN|RELEASE…]                 releases measured again, beside
+                                            their cards and records
+  zoo doctor                                what is installed, found and wrong
   zoo --version
 
 Examples:
@@ -144,12 +147,32 @@ def _predict(arguments: list[str], become: bool) -> int:
     return 0
 
 
+def _verify(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo verify", add_help=False)
+    parser.add_argument("releases", nargs="*", metavar="RUN|RELEASE")
+    flags = parser.parse_args(arguments)
+
+    from zoo.training.verify import verify
+
+    return 0 if verify(flags.releases) else 1
+
+
+def _doctor(arguments: list[str], become: bool) -> int:
+    _Parser(prog="zoo doctor", add_help=False).parse_args(arguments)
+
+    from zoo.training.doctor import doctor
+
+    return 0 if doctor() else 1
+
+
 VERBS: dict[str, Callable[[list[str], bool], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "list": _list,
     "info": _info,
+    "verify": _verify,
+    "doctor": _doctor,
 }
 
 

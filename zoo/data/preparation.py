@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.data.catalog import DATASETS
 from zoo.data.registry import create_dataset
-from zoo.data.sources import data_cache, places
+from zoo.data.sources import Source, data_cache, places
 from zoo.errors import ZooError
 
 
@@ -22,6 +22,17 @@ class Prepared:
     downloaded: int
     files: int
     seconds: float
+
+
+def missing_files(name: str) -> list[Source]:
+    """Returns the files that a run with this dataset would download.
+
+    Raises:
+        ZooError: There is no such dataset, or `ZOO_DATA` names no folder.
+    """
+    directory = os.environ.get("ZOO_DATA") or None
+    folders = places(directory)
+    return [file for file in create_dataset(name, dir=directory).files if file.find(folders) is None]
 
 
 def prepare_dataset(name: str, directory: str | None = None) -> Prepared:

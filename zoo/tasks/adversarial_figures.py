@@ -48,9 +48,10 @@ def draw_surface(axes: Axes, critic: Callable[[Tensor], Tensor], real: Tensor, m
     grid = torch.cartesian_prod(places, places).view(-1, 1, 1, 2)
     levels = critic(grid).view(121, 121).t().cpu()
     axes.contour(places.cpu(), places.cpu(), levels, levels=24, cmap="viridis", linewidths=0.8)
-    axes.scatter(*real.view(-1, 2).t().cpu(), s=3, color="#D55E00", label="real", zorder=2)
-    if made is not None:
-        axes.scatter(*made.view(-1, 2).t().cpu(), s=3, color="#0072B2", label="generated", zorder=3)
+    for points, colour, label in ((real, "#D55E00", "real"), (made, "#0072B2", "generated")):
+        if points is not None:
+            across, up = points.view(-1, 2).t().cpu()
+            axes.scatter(across, up, s=3, color=colour, label=label, zorder=2)
     axes.set(xticks=(), yticks=(), aspect="equal")
 
 

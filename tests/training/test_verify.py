@@ -1,0 +1,79 @@
+"""`zoo verify` sees what is damaged, what measures something else, and what it could not measure."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+from zoo.locations import shipped
+from zoo.pretrained.hub import list_pretrained
+from zoo.training import verify as verifying
+from zoo.training.verify import verify_release
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+RELEASES = [entry.name for entry in list_pretrained() if entry.source == "zoo"]
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A shipped release that may be changed, of a network that plays."""
+    return shutil.copytree(shipped("pretrained") / "dqn_mlp-cartpole", tmp_path / "dqn_mlp-cartpole")
+
+
+def change(folder: Path, **entries) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | entries))
+
+
+def test_what_its_card_says_is_measured(copied: Path, capsys):
+    change(copied, data=json.loads((copied / "card.json").read_text())["data"] | {"episodes": 1, "test_episodes": 2})
+    assert main(["verify", str(copied)]) == 0
+    shown = capsys.readouterr().out
+    assert "✓  dqn_mlp-cartpole  eval/return" in shown
+    assert shown.count("500") == 3  # in the record, on the card, now
+
+
+def test_a_card_that_tells_something_else_is_seen(copied: Path, capsys):
+    headline = {"metric": "eval/return", "value": 499.0, "direction": "max"}
+    change(copied, headline=headline)
+    assert main(["verify", str(copied)]) == 1
+    assert "✗" in (shown := capsys.readouterr().out)
+    assert "card and record differ" in shown
+    data = json.loads((copied / "card.json").read_text())["data"] | {"episodes": 1, "test_episodes": 1}
+    change(copied, experiment=None, data=data)
+    assert verify_release(copied).wrong == "card and measurement differ"
+
+
+def test_damaged_weights_are_seen(copied: Path):
+    content = bytearray((copied / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copied / "model.safetensors").write_bytes(content)
+    assert "sha256 is not the one" in verify_release(copied).wrong
+
+
+def test_without_its_data_a_release_is_not_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    assert main(["verify", "lenet5-mnist"]) == 0
+    assert "mnist is not here: make data" in capsys.readouterr().out
+
+
+def test_data_of_the_owner_is_not_looked_for():
+    assert verifying._why_not("textfile") == "textfile is data of its owner's"
+    assert "not this installation's" in verifying._why_not("my_data")
+    assert verifying._why_not("digits") == ""
+
+
+def test_a_release_that_is_not_there_is_told(one_line_error):
+    assert "did you mean lenet5-mnist" in one_line_error("verify", "lenet5-mnits")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", RELEASES)
+def test_every_shipped_release_measures_what_it_says(name: str, real_data: Path):
+    verdict = verify_release(shipped("pretrained") / name)
+    assert not verdict.wrong
+    assert verdict.now is not None, verdict.open
