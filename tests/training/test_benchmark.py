@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from zoo.errors import ZooError
+from zoo.pretrained.hub import find_release
 from zoo.training.benchmark import usual, usual_text
 from zoo.training.benchmark.bare import bare_steps
-from zoo.training.benchmark.cases import DECODING, Case, cases, native_bf16
+from zoo.training.benchmark.cases import DECODING, LOADING, Case, cases, native_bf16
 from zoo.training.benchmark.measure import Measured
 from zoo.training.benchmark.report import page_with, report, table, write_page
 from zoo.training.benchmark.run import benchmark
@@ -221,7 +222,10 @@ def test_every_case_is_one_that_can_be_typed(device: str):
     found = cases(device)
     assert len({case.name for case in found}) == len(found)
     for case in found:
-        checked_config(compose([*case.words, *case.settings]))
+        if case.kind is LOADING:
+            assert find_release(*case.words)
+        else:
+            checked_config(compose([*case.words, *case.settings]))
         assert case.of_bare is None or "bare" in case.kind.others
         assert case.of_usual is None or "usual" in case.kind.others
 

@@ -1,4 +1,4 @@
-"""The benchmark of adversarial training and of Q-learning: that it compares like with like."""
+"""The benchmark of adversarial training, of Q-learning and of loading: that it compares like with like."""
 
 import signal
 from collections.abc import Iterator
@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+import zoo
+from zoo.pretrained.hub import find_release
 from zoo.training.benchmark.bare import bare_steps
-from zoo.training.benchmark.cases import Q_LEARNING, Case
+from zoo.training.benchmark.cases import LOADING, Q_LEARNING, Case
+from zoo.training.benchmark.loading import load_unchecked, measure_loading
 from zoo.training.benchmark.measure import measure
 from zoo.training.benchmark.usual_q_learning import ReplayBuffer, Settings, training_steps
 from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
@@ -105,3 +108,12 @@ def test_learning_is_timed_beside_the_usual_script_alone(tmp_path: Path):
     measured = measure(case, 1, tmp_path)
     assert measured.titles() == ["case", "zoo", "usual", "zoo / usual"]
     assert {way: len(speeds) for way, speeds in measured.speeds.items()} == {"zoo": 1, "usual": 1}
+
+
+def test_loading_is_timed_beside_what_checks_nothing(tmp_path: Path):
+    case = Case("load", ("lenet5-mnist",), (), 2, of_bare=0.5, kind=LOADING)
+    measured = measure_loading(case, 2, tmp_path)
+    assert measured.titles() == ["case", "bare", "zoo", "zoo / bare"]
+    assert {way: len(speeds) for way, speeds in measured.speeds.items()} == {"bare": 2, "zoo": 2}
+    ours, theirs = zoo.load_pretrained("lenet5-mnist"), load_unchecked(find_release("lenet5-mnist"))
+    assert all(torch.equal(one, other) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True))

@@ -153,7 +153,8 @@ def _named(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     if os.path.isfile(os.path.join(os.path.expanduser(name_or_path), CARD)):
         return None, None
     name = str(name_or_path)
-    release = _shipped_releases().get(name)
+    folder = shipped("pretrained") / name if re.fullmatch(r"[\w-][\w.-]*", name) else None
+    release = folder if folder and (folder / CARD).is_file() else None
     return release, None if release else torchvision_weights.known_as(name)
 
 

@@ -29,7 +29,8 @@ ADVERSARIAL = Kind(
 )
 Q_LEARNING = Kind("Environment steps per second in Q-learning, learning included", "ticks", ("usual",))
 DECODING = Kind("Sentences per second in decoding", "sentences the usual way", ("usual",))
-KINDS = (SUPERVISED, ADVERSARIAL, Q_LEARNING, DECODING)
+LOADING = Kind("Releases loaded per second; the bare way is constructor and safetensors alone", "loads", ("bare",))
+KINDS = (SUPERVISED, ADVERSARIAL, Q_LEARNING, DECODING, LOADING)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,9 @@ def _on_cpu() -> list[Case]:
         # The same arithmetic as the usual script's: the ratio is what padding costs it.
         Case("transformer_small", _TRANSLATION, ("trainer=cpu",), 30, 0.95, 1.4),
         Case("beam_search", (*_TRANSLATION, "task.beam=5"), ("trainer=cpu",), 50, of_usual=8.0, kind=DECODING),
+        # Checksums and shapes are looked at before anything is used: a third more time at most.
+        Case("load_lenet5", ("lenet5-mnist",), (), 200, kind=LOADING),  # milliseconds either way
+        Case("load_lstm_small", ("lstm_small-ptb",), (), 10, of_bare=0.77, kind=LOADING),
     ]
 
 

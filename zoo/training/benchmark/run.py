@@ -12,8 +12,9 @@ from lightning.pytorch.utilities import disable_possible_user_warnings
 
 from zoo.errors import ZooError
 from zoo.locations import shipped
-from zoo.training.benchmark.cases import DECODING, cases
+from zoo.training.benchmark.cases import DECODING, LOADING, cases
 from zoo.training.benchmark.decoding import measure_decoding
+from zoo.training.benchmark.loading import measure_loading
 from zoo.training.benchmark.measure import measure
 from zoo.training.benchmark.report import check_page, report, write_page
 from zoo.training.benchmark.shares import shares_of_a_step
@@ -60,9 +61,8 @@ def benchmark(
         chosen = [replace(case, steps=steps) for case in chosen]
     _hush()
     with tempfile.TemporaryDirectory() as folder:
-        measured = [
-            (measure_decoding if case.kind is DECODING else measure)(case, rounds, Path(folder)) for case in chosen
-        ]
+        ways = {DECODING: measure_decoding, LOADING: measure_loading}
+        measured = [ways.get(case.kind, measure)(case, rounds, Path(folder)) for case in chosen]
         trained = [case for case in chosen if device == "cpu" and case.kind.parts]
         shares = {case.name: shares_of_a_step(case, Path(folder)) for case in trained}
     text = report(torch.device(device), rounds, measured, shares)
