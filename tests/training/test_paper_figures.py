@@ -37,6 +37,8 @@ def test_plain_and_residual_networks_stand_side_by_side():
     assert residual.lines[1].get_ydata().tolist() == [22.0, 9.5]
     assert len(residual.collections) == 2
     assert plain.get_ylabel() == residual.get_ylabel() == "error, %"
+    (alone,) = plain_and_residual({"resnet20_cifar10": [record()]}).axes
+    assert alone.get_title() == "residual networks"
 
 
 def test_translators_are_compared_by_length():

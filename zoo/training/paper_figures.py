@@ -1,5 +1,6 @@
 """Figures that the papers printed, ours drawn from the records and from nothing else."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,23 +34,22 @@ def _draw_seeds(axes: Axes, records: Sequence[Mapping[str, Any]], metric: str, l
 def plain_and_residual(records: Records) -> Figure | None:
     """He et al. 2015, Figure 6: error on CIFAR-10 of plain and of residual networks, training dashed, test bold."""
     depths = (20, 32, 44, 56, 110)
-    families = {"plain": "plain networks", "resnet": "residual networks"}
-    there = [
-        name for name in records if name in {f"{family}{depth}_cifar10" for family in families for depth in depths}
-    ]
-    if not there:
+    titles = {"plain": "plain networks", "resnet": "residual networks"}
+    there = {name for name in records if re.fullmatch(r"(plain|resnet)\d+_cifar10", name)}
+    families = [family for family in titles if any(name.startswith(family) for name in there)]
+    if not families:
         return None
-    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
-    for axes, (family, title) in zip(figure.subplots(1, 2, sharey=True), families.items(), strict=True):
+    figure = Figure(figsize=(5.2 * len(families), 4.0), layout="constrained")
+    panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, families, strict=True):
         for colour, depth in zip(_COLOURS, depths, strict=False):
-            if name := next((each for each in there if each == f"{family}{depth}_cifar10"), None):
+            if (name := f"{family}{depth}_cifar10") in there:
                 group = records[name]
                 _draw_seeds(axes, group, "train/error", f"{depth} layers, training", color=colour, linestyle="--")
                 _draw_seeds(axes, group, "test/error", f"{depth} layers, test", color=colour, linewidth=2.0)
-        axes.set(xlabel="epoch", ylabel="error, %", title=title, ylim=(0, 25))
+        axes.set(xlabel="epoch", ylabel="error, %", title=titles[family], ylim=(0, 25))
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 
