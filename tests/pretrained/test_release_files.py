@@ -75,7 +75,9 @@ def test_a_forged_checksum_is_refused(with_files: Path, checksum, forger):
 
 def test_a_published_release_keeps_its_files(tmp_path: Path, shelf: Path):
     vocabulary = Vocabulary(["<eos>", "it", "is", "<unk>"], "word")
-    card = {"task": {"name": "language_modeling"}, "release": "lstm_char-tiny"}
+    headline = {"metric": "test/perplexity", "value": 9.0, "direction": "min"}
+    card = {"task": {"name": "language_modeling"}, "release": "lstm_char-tiny", "data": {"name": "textfile"},
+            "metrics": {}, "headline": headline}  # fmt: skip
     arguments = {"vocabulary_size": 4, "width": 6}
     source = save_release(
         tmp_path / "source", create_model("lstm_char", **arguments), "lstm_char", arguments, card,

@@ -15,9 +15,10 @@ import zoo
 from zoo.cli import main
 from zoo.data.text import cut_in_three
 from zoo.data.vocabulary import VOCABULARY
+from zoo.pretrained.outputs import tensors_of_outputs
 from zoo.pretrained.release import load_release
 from zoo.training.evaluate import measure
-from zoo.training.init_from import initialise_from, tensors_of_outputs
+from zoo.training.init_from import initialise_from
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 

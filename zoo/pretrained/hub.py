@@ -154,7 +154,7 @@ def _named(name_or_path: str | Path) -> tuple[Path | None, str | None]:
         return None, None
     name = str(name_or_path)
     folder = shipped("pretrained") / name if re.fullmatch(r"[\w-][\w.-]*", name) else None
-    release = folder if folder and (folder / CARD).is_file() else None
+    release = folder if folder and os.path.isfile(folder / CARD) else None
     return release, None if release else torchvision_weights.known_as(name)
 
 

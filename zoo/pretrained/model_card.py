@@ -1,9 +1,8 @@
 """The README of a release, in the format of Hugging Face's model cards, made from its card and from nothing else."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
-
-import yaml
 
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
@@ -70,7 +69,7 @@ def model_card(card: dict[str, Any]) -> str:
     trained = f"experiment={card['experiment']} seed={card['seed']}" if card.get("experiment") else f"data={data}"
     loading = f'model = zoo.load_pretrained("{name}")  # a torch.nn.Module in eval mode'
     parts = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        "\n".join(["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()), "---"]),
         f"# {name}",
         f"`{card['model']}`, {card['parameters']:,} parameters, trained on `{data}` with `zoo train {trained}`. "
         "Weights are safetensors: loading them runs no code.",

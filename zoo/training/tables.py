@@ -10,7 +10,6 @@ from zoo.locations import shipped
 from zoo.models.papers import PAPERS
 from zoo.pretrained.card import CARD, read_card
 from zoo.pretrained.model_card import model_card, pretrained_page
-from zoo.training.paper_figures import FIGURES
 from zoo.training.records import all_records, claims_of
 from zoo.training.run_folder import write_atomically
 
@@ -113,6 +112,8 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
         columns = {"command": "command", "value": first["headline"]["metric"], "time": "training", "speed": "speed",
                    "commit": "commit", "weights": "weights, sha256"}  # fmt: skip
         parts.append(_markdown(seeds, columns))
+    from zoo.training.paper_figures import FIGURES  # listing shares this module, and should not wait for matplotlib
+
     if drawn := [name for name, figure in FIGURES.items() if figure.draw(records) is not None]:
         parts += ["## Figures", "Drawn from the same records by `python scripts/figures.py`."]
         parts += [f"![{FIGURES[name].caption}](figures/{name}.png)\n\n{FIGURES[name].caption}." for name in drawn]
