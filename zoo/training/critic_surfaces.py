@@ -55,7 +55,7 @@ def train_critic(centres: torch.Tensor, spread: float, *, penalised: bool, steps
     return network
 
 
-def critic_surfaces(steps: int = 5000) -> Figure:
+def critic_surfaces(steps: int = 2000) -> Figure:
     """Trains four critics, which takes minutes, and draws their levels: clipped above, penalised below."""
     figure = Figure(figsize=(6.4, 6.8), layout="constrained")
     rows = figure.subplots(2, 2)
