@@ -3,15 +3,12 @@
 Each is named after its release, with an underscore for the hyphen, and takes what `zoo.load_pretrained` takes.
 """
 
-from functools import partial
+from functools import partial as _partial
 
-from zoo.pretrained.hub import list_pretrained as _list_pretrained
 from zoo.pretrained.hub import load_pretrained as _load_pretrained
+from zoo.pretrained.hub import shipped_releases as _shipped_releases
 
 dependencies = ["torch", "safetensors", "platformdirs"]
 
-for _entry in _list_pretrained():
-    if _entry.source == "zoo":
-        _load = partial(_load_pretrained, _entry.name)
-        _load.__doc__ = f"{_entry.name}: {_entry.metric}."
-        globals()[_entry.name.replace("-", "_")] = _load
+for _name in _shipped_releases():
+    globals()[_name.replace("-", "_")] = _partial(_load_pretrained, _name)

@@ -14,7 +14,7 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release
-from zoo.training.records import all_records
+from zoo.training.records import record_of
 from zoo.training.run_folder import RunFolder
 
 
@@ -49,8 +49,7 @@ def refuse_unrecorded(card: dict[str, Any]) -> None:
     """
     if not (experiment := card.get("experiment")):
         return
-    record = next((each for each in all_records().get(experiment, []) if each["seed"] == card["seed"]), None)
-    if record is None:
+    if (record := record_of(card)) is None:
         raise ZooError(f"there is no record of {experiment} seed {card['seed']}: first scripts/reproduce.py "
                        f"{experiment} --seeds {card['seed']}")  # fmt: skip
     if record["headline"] != card["headline"]:

@@ -16,6 +16,7 @@ from zoo.models.registry import create_model
 from zoo.pretrained.hub import list_pretrained, load_pretrained
 from zoo.pretrained.publish import publish
 from zoo.pretrained.release import load_release, read_card, save_release
+from zoo.training import records
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def recorded(trained, script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> di
     """The record of the run that was trained, as scripts/publish.py finds it."""
     card = read_card(trained.run.release)
     record = {"seed": card["seed"], "headline": card["headline"]}
-    monkeypatch.setattr(script, "all_records", lambda: {card["experiment"]: [record]})
+    monkeypatch.setattr(records, "all_records", lambda: {card["experiment"]: [record]})
     return record
 
 

@@ -166,7 +166,7 @@ def test_wrong_bytes_are_told_and_thrown_away(server: Server, folder: Path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert "model.safetensors is not the file of the index: its sha256 is" in refusal()
+    assert "what came is not the file: model.safetensors has the sha256" in refusal()
     path.write_bytes(content[:-5])
     assert "bytes instead of" in refusal()
     path.write_bytes(content + b"more")
@@ -194,7 +194,7 @@ def test_a_name_that_could_leave_the_cache_is_refused(name: str, server: Server,
     assert "cannot name a release" in refusal()
 
 
-@pytest.mark.parametrize("file", ["../card.json", "/tmp/card.json", "a/b", "..", ".card", ""])
+@pytest.mark.parametrize("file", ["../card.json", "/card.json", "a/b", "..", ".card", ""])
 def test_a_file_that_could_leave_its_folder_is_refused(file: str, server: Server, folder: Path):
     edited(folder, lambda files: files.update({file: files["card.json"]}))
     assert "is no name of a file" in refusal()

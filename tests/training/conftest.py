@@ -4,7 +4,7 @@ import csv
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,3 +126,12 @@ def killed() -> Callable[..., RunFolder]:
         return prepared
 
     return run
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Training takes SIGINT and SIGTERM over, and would keep them."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

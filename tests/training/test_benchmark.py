@@ -1,6 +1,5 @@
 """The benchmark: that it compares like with like, and says what it has measured."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -30,19 +29,10 @@ from zoo.training.start import checked_config
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "performance.md"
 
-pytestmark = pytest.mark.xdist_group("trainer")
+pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
 
 DIGITS = ("model=lenet5_modern", "data=digits", "data.augment={crop_padding: 2}", "logger=none")
 SMALL = Case("digits", DIGITS, ("trainer=cpu",), 5)
-
-
-@pytest.fixture(autouse=True)
-def _own_signals() -> Iterator[None]:
-    """Training takes SIGINT and SIGTERM over, and would keep them."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("settings", [("trainer=cpu",), ("trainer=cpu_bf16", "channels_last=true")])

@@ -1,7 +1,5 @@
 """The benchmark of adversarial training, of Q-learning and of loading: that it compares like with like."""
 
-import signal
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,19 +18,10 @@ from zoo.training.benchmark.measure import measure
 from zoo.training.benchmark.usual_q_learning import ReplayBuffer, Settings, training_steps
 from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
 
-pytestmark = pytest.mark.xdist_group("trainer")
+pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
 
 STEPS = 3
 CARTPOLE = ("model=dqn_mlp", "data=cartpole", "logger=none", "task.warmup=200", "task.memory=1000")
-
-
-@pytest.fixture(autouse=True)
-def _own_signals() -> Iterator[None]:
-    """Training takes SIGINT and SIGTERM over, and would keep them."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("simultaneous", [True, False])

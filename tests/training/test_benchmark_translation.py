@@ -1,7 +1,5 @@
 """The benchmark of translators: that it compares like with like."""
 
-import signal
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,9 @@ from zoo.training.benchmark.cases import DECODING, Case
 from zoo.training.benchmark.decoding import measure_decoding, search_anew
 from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
 
-pytestmark = pytest.mark.xdist_group("trainer")
+pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
 
 STEPS = 5
-
-
-@pytest.fixture(autouse=True)
-def _own_signals() -> Iterator[None]:
-    """Training takes SIGINT and SIGTERM over, and would keep them."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ def test_what_is_wrong_has_a_remedy(capsys, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     monkeypatch.setenv("ZOO_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("ZOO_HUB", "ftp://hub")
-    installed = examining._installed
-    monkeypatch.setattr(examining, "_installed", lambda name: "0.18.0" if name == "torchtext" else installed(name))
+    installed = examining.installed
+    monkeypatch.setattr(examining, "installed", lambda name: "0.18.0" if name == "torchtext" else installed(name))
     assert main(["doctor"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗")]
     assert len(lines) == 3

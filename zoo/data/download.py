@@ -58,6 +58,29 @@ def download(url: str, part: Path, limit: int) -> None:
             time.sleep(_PAUSE_SECONDS)
 
 
+def fetch_verified(fetch: Callable[[], None], part: Path, damage: Callable[[Path], str]) -> None:
+    """Fetches a file into `part`, and once more where what an earlier try had left there was another day's file.
+
+    Args:
+        fetch: Writes `part`, going on with what is there.
+        part: The file; it stays if the line breaks, and goes if it is the wrong one.
+        damage: Says what is wrong with it, an empty string if nothing is.
+
+    Raises:
+        DownloadError: What came is another file.
+    """
+    resumed = part.is_file() and part.stat().st_size > 0
+    fetch()
+    wrong = damage(part)
+    if wrong and resumed:
+        part.unlink()
+        fetch()
+        wrong = damage(part)
+    if wrong:
+        part.unlink()
+        raise DownloadError(f"what came is not the file: {wrong}")
+
+
 def _open(request: urllib.request.Request) -> Any:
     """Opens a request; gives up after `CONNECT_SECONDS` even where name resolution does not."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -12,12 +12,13 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock
 
-from zoo.data.download import DownloadError, download
+from zoo.data.download import DownloadError, download, fetch_verified
 from zoo.errors import ZooError
 from zoo.locations import cache_dir
 
@@ -226,17 +227,8 @@ def explained_fetching(url: str, target: Path, looked_in: Sequence[Path], wanted
 def _download_verified(file: SourceFile, target: Path) -> None:
     """Downloads into `target` by way of a `.part` file, which stays behind to be continued if the line breaks."""
     part = target.with_name(f"{target.name}.part")
-    resumed = part.is_file() and part.stat().st_size > 0
-    download(file.url, part, limit=file.size + (1 << 20))
-    damage = _part_damage(file, part)
-    if damage and resumed:
-        # The beginning may be from another day's file.
-        part.unlink()
-        download(file.url, part, limit=file.size + (1 << 20))
-        damage = _part_damage(file, part)
-    if damage:
-        part.unlink()
-        raise DownloadError(f"what came is not the file: {damage}")
+    fetch = partial(download, file.url, part, limit=file.size + (1 << 20))
+    fetch_verified(fetch, part, partial(_part_damage, file))
     part.replace(target)
 
 

@@ -16,7 +16,8 @@ RELEASE_FORMAT = 1
 WEIGHTS, MODEL, CARD = "model.safetensors", "model.json", "card.json"
 
 _LARGEST_JSON = 16 * 2**20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # of a release
 
 
 def read_content(path: Path) -> bytes:
@@ -82,7 +83,7 @@ def read_card(folder: Path | str) -> dict[str, Any]:
         "task": isinstance(task_name(card), str),
         "sha256": isinstance(checksums, dict)
         and all(
-            isinstance(checksums.get(file), str) and _SHA256.fullmatch(checksums[file]) for file in (WEIGHTS, MODEL)
+            isinstance(checksums.get(file), str) and SHA256.fullmatch(checksums[file]) for file in (WEIGHTS, MODEL)
         ),
     }
     if wrong := [key for key, good in valid.items() if not good]:

@@ -61,7 +61,8 @@ def headline_text(card: dict[str, Any]) -> str:
     return f"{metric} {headline['value']:.4g}{unit}"
 
 
-def _shipped_releases() -> dict[str, Path]:
+def shipped_releases() -> dict[str, Path]:
+    """Returns the folders of the releases that travel with the package, by name."""
     root = shipped("pretrained")
     return {card.parent.name: card.parent for card in sorted(root.glob(f"*/{CARD}")) if card.parent.name[0] != "."}
 
@@ -93,7 +94,7 @@ def list_pretrained(pattern: str = "*") -> list[PretrainedEntry]:
     Raises:
         ZooError: A release that lies here is damaged.
     """
-    releases = _shipped_releases()
+    releases = shipped_releases()
     entries = {entry.name: entry for entry in _torchvision_entries(releases)}
     for source, here in (("zoo", releases), ("hub", kept_releases())):
         for name, folder in here.items():
@@ -186,7 +187,7 @@ def find_release(name_or_path: str | Path) -> Path:
     offered = read_index()
     if name in offered:
         return fetch_release(offered[name])
-    known = {*_shipped_releases(), *torchvision_weights.WEIGHTS, *kept, *offered}
+    known = {*shipped_releases(), *torchvision_weights.WEIGHTS, *kept, *offered}
     raise ZooError(f"{unknown('release', name, known)} `zoo list pretrained` shows all; a run's folder works too")
 
 

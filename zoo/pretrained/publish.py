@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.catalog import MODELS
-from zoo.pretrained.card import CARD, read_card, task_name
+from zoo.pretrained.card import CARD, NAME, read_card, task_name
 from zoo.pretrained.hub import find_release, folder_bytes, headline_text
 from zoo.pretrained.model_card import model_card
 from zoo.pretrained.release import load_release, read_files, save_release
@@ -33,7 +32,7 @@ def _checked_name(name: str | None, card: Mapping[str, Any]) -> str:
     name = name or card.get("release")
     if not name:
         raise ZooError("this run's config names no release: give it a name with --name NAME, such as lenet5-mnist")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+    if not NAME.fullmatch(name):
         raise ZooError(f"{name!r} cannot name a release: expected small letters, digits, _ . - such as lenet5-mnist")
     if name in MODELS:
         raise ZooError(f"{name!r} is a model: name its release after the data too, such as {name}-mnist")

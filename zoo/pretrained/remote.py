@@ -16,18 +16,17 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
 from zoo.locations import cache_dir
-from zoo.pretrained.card import CARD, MODEL, WEIGHTS
+from zoo.pretrained.card import CARD, MODEL, NAME, SHA256, WEIGHTS
 
 INDEX, INDEX_FORMAT = "index.json", 1
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST_INDEX = 16 * 2**20
 _LARGEST_FILE = 2**40
 
@@ -68,14 +67,14 @@ def hub_address() -> str | None:
 
 
 def _entry(name: str, entry: Any) -> RemoteRelease:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r:.80} cannot name a release")
     files = {}
     for file, told in entry["files"].items():
         if not _FILE.fullmatch(file):
             raise ValueError(f"{name} has a file {file!r:.80}, which is no name of a file beside its others")
         size, sha256 = told["size"], told["sha256"]
-        if type(size) is not int or not 0 <= size <= _LARGEST_FILE or not _SHA256.fullmatch(sha256):
+        if type(size) is not int or not 0 <= size <= _LARGEST_FILE or not SHA256.fullmatch(sha256):
             raise ValueError(f"{name} has a file {file} of {size!r:.40} bytes with the sha256 {sha256!r:.80}")
         files[file] = RemoteFile(size, sha256)
     if missing := {WEIGHTS, MODEL, CARD} - set(files):
@@ -192,6 +191,8 @@ def fetch_release(release: RemoteRelease) -> Path:
 
 
 def _fill(release: RemoteRelease, hub: str, place: Path) -> None:
+    from zoo.data.download import fetch_verified
+
     free = shutil.disk_usage(place.parent).free
     if release.bytes > free:
         raise OSError(f"it takes {release.bytes / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free")
@@ -199,31 +200,20 @@ def _fill(release: RemoteRelease, hub: str, place: Path) -> None:
     aside.mkdir(exist_ok=True)
     for name, file in release.files.items():
         if not (aside / name).is_file():
-            _fetch_verified(f"{release.name}/{name}", hub, file, aside / f"{name}.part")
-            (aside / f"{name}.part").replace(aside / name)
+            part = aside / f"{name}.part"
+            fetch = partial(_fetch, hub, f"{release.name}/{name}", part, file.size)
+            fetch_verified(fetch, part, partial(_damage, file))
+            part.replace(aside / name)
     for stray in set(aside.iterdir()) - {aside / name for name in release.files}:
         stray.unlink()
     aside.rename(place)
 
 
-def _fetch_verified(path: str, hub: str, file: RemoteFile, part: Path) -> None:
-    from zoo.data.download import DownloadError
-
-    resumed = part.is_file() and part.stat().st_size > 0
-    _fetch(hub, path, part, file.size)
-    if (damage := _damage(part, file)) and resumed:
-        part.unlink()  # its beginning may be from another day's file
-        _fetch(hub, path, part, file.size)
-        damage = _damage(part, file)
-    if damage:
-        part.unlink()
-        raise DownloadError(f"{path} is not the file of the index: {damage}")
-
-
-def _damage(path: Path, file: RemoteFile) -> str:
+def _damage(file: RemoteFile, part: Path) -> str:
     """Says what is wrong with a file; an empty string if nothing is."""
-    if (size := path.stat().st_size) != file.size:
-        return f"it has {size:,} bytes instead of {file.size:,}"
-    with path.open("rb") as handle:
+    name, size = part.name.removesuffix(".part"), part.stat().st_size
+    if size != file.size:
+        return f"{name} has {size:,} bytes instead of {file.size:,}"
+    with part.open("rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
-    return "" if found == file.sha256 else f"its sha256 is {found}"
+    return "" if found == file.sha256 else f"{name} has the sha256 {found}"

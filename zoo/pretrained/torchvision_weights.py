@@ -10,6 +10,7 @@ A file that the user has put into that folder is used instead of a download, and
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,20 +196,10 @@ def _download(weights: TorchvisionWeights, part: Path) -> None:
     Raises:
         DownloadError: It cannot be downloaded, or what came is another file.
     """
-    from zoo.data.download import DownloadError, download
+    from zoo.data.download import download, fetch_verified
 
-    limit = weights.bytes + (1 << 20)
-    resumed = part.is_file() and part.stat().st_size > 0
-    download(weights.url, part, limit)
-    damage = _damage(weights, part)
-    if damage and resumed:
-        # The beginning may be from another day's file.
-        part.unlink()
-        download(weights.url, part, limit)
-        damage = _damage(weights, part)
-    if damage:
-        part.unlink()
-        raise DownloadError(f"what came is not the file: {damage}")
+    fetch = partial(download, weights.url, part, weights.bytes + (1 << 20))
+    fetch_verified(fetch, part, partial(_damage, weights))
 
 
 def _damage(weights: TorchvisionWeights, path: Path) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from typing import NamedTuple
 
 from zoo.data.catalog import DATASETS
@@ -12,6 +12,7 @@ from zoo.data.preparation import missing_files
 from zoo.errors import ZooError
 from zoo.locations import cache_dir
 from zoo.pretrained.remote import read_index
+from zoo.training.environment import installed
 from zoo.training.screen import columns, show
 
 _EXTRAS = {
@@ -26,13 +27,6 @@ class Finding(NamedTuple):
     what: str
     found: str
     remedy: str = ""
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def bad_pair(torch: str, torchvision: str, wanted: str) -> str:
@@ -55,16 +49,16 @@ def bad_pair(torch: str, torchvision: str, wanted: str) -> str:
 def _packages() -> Iterator[Finding]:
     import torch
 
-    here = {name: _installed(name) for name in ("torch", "torchvision", "lightning", "hydra-core", "landmark-zoo")}
+    here = {name: installed(name) for name in ("torch", "torchvision", "lightning", "hydra-core", "landmark-zoo")}
     wanted = next((each for each in requires("torchvision") or [] if re.match(r"torch\b(?!vision)", each)), "")
     wrong = bad_pair(torch.__version__, here["torchvision"] or "", wanted)
     anew = "pip install --force-reinstall torch torchvision (both from one index)"
     yield Finding("packages", ", ".join(f"{name} {found}" for name, found in here.items()))
     yield Finding("torch and torchvision", wrong or "fit one another", anew if wrong else "")
-    if found := _installed("torchtext"):
+    if found := installed("torchtext"):
         yield Finding("torchtext", f"{found}: does not load with torch {torch.__version__}", "pip uninstall torchtext")
     for extra, packages in _EXTRAS.items():
-        lacking = [package for package in packages if _installed(package) is None]
+        lacking = [package for package in packages if installed(package) is None]
         told = f'without {", ".join(lacking)}: pip install "landmark-zoo[{extra}]"' if lacking else "installed"
         yield Finding(f"extra {extra}", told)
 

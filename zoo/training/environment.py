@@ -15,15 +15,18 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+def installed(package: str) -> str | None:
+    """Returns the version of an installed package, None where it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {package: number for package in _PACKAGES if (number := installed(package))}
+    return {"python": platform.python_version(), **found}
 
 
 def _git(*arguments: str) -> str | None:

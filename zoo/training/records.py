@@ -51,6 +51,12 @@ def all_records(results: Path | None = None) -> dict[str, list[dict[str, Any]]]:
     return {name: sorted(records, key=lambda record: record["seed"]) for name, records in sorted(found.items())}
 
 
+def record_of(card: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the record of the run that a release came from, by its card; None where there is none."""
+    group = all_records().get(card.get("experiment") or "", [])
+    return next((record for record in group if record["seed"] == card["seed"]), None)
+
+
 def _curve(metrics_file: Path, most: int = 200) -> dict[str, list[float]]:
     """Returns the metrics of each epoch as short arrays, thinned evenly to at most `most` points."""
     from zoo.tasks.curves import epoch_curves

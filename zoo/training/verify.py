@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release, list_pretrained
 from zoo.pretrained.release import load_release, read_files
-from zoo.training.records import all_records
+from zoo.training.records import record_of
 from zoo.training.screen import columns, show
 
 # Another processor adds up in another order; what is counted, such as errors, has to be the same all the same.
@@ -36,12 +35,6 @@ class Verdict:
     now: float | None = None
     wrong: str = ""
     open: str = ""
-
-
-def _record_of(card: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the record of the run that a release came from; None where it came from no experiment of ours."""
-    group = all_records().get(card.get("experiment") or "", [])
-    return next((record for record in group if record["seed"] == card["seed"]), None)
 
 
 def _why_not(data: str) -> str:
@@ -69,7 +62,7 @@ def verify_release(folder: Path) -> Verdict:
     if not card.get("headline"):
         return Verdict(name, open="its numbers are not ours: nothing to compare with")
     metric, told = card["headline"]["metric"], card["headline"]["value"]
-    record = _record_of(card)
+    record = record_of(card)
     recorded = record["headline"]["value"] if record else None
     if recorded is not None and not math.isclose(told, recorded, rel_tol=_RELATIVE):
         return Verdict(name, metric, recorded, told, wrong="card and record differ")
