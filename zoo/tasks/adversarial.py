@@ -135,6 +135,10 @@ class Adversarial(Task):
         mean, std = (images.new_tensor(prepared[key]).view(-1, 1, 1) for key in ("mean", "std"))
         return (images * std + mean).clamp(0, 1)
 
+    def _scores(self, images: Tensor) -> Tensor:
+        # bfloat16 could not tell a probability of 0.998 from 1, nor sum the differences of a batch.
+        return self.networks.discriminator(images).float()
+
     def _noise(self, count: int) -> Tensor:
         return self.networks.draw(count).to(self.device)
 
@@ -156,8 +160,8 @@ class Adversarial(Task):
     def _both(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> Tensor:
         """Updates both after one pass, with the same dropout for either (the code of Goodfellow et al. 2014)."""
         networks, objective = self.networks, OBJECTIVES[self.objective]
-        of_fake = networks.discriminator(networks.generator(self._noise(len(real))))
-        of_real = networks.discriminator(real)
+        of_fake = self._scores(networks.generator(self._noise(len(real))))
+        of_real = self._scores(real)
         losses = objective.discriminator(of_real, of_fake), objective.generator(of_fake)
         norm = _set_gradients(networks.discriminator, losses[0], last=False)
         own_norm = _set_gradients(networks.generator, losses[1], last=True)
@@ -173,7 +177,7 @@ class Adversarial(Task):
         with torch.no_grad():
             fake = networks.generator(self._noise(len(real)))
         # Real and generated images apart: together batch normalisation would tell them apart (Radford et al. 2015).
-        of_real, of_fake = networks.discriminator(real), networks.discriminator(fake)
+        of_real, of_fake = self._scores(real), self._scores(fake)
         loss = objective.discriminator(of_real, of_fake)
         if self.objective == "wasserstein_gp":
             shares = torch.rand(len(real)).to(self.device)
@@ -185,7 +189,7 @@ class Adversarial(Task):
         self._count(loss, norm, of_real, of_fake)
         if (self.batches + 1) % self.discriminator_steps:
             return loss
-        own = objective.generator(networks.discriminator(networks.generator(self._noise(len(real)))))
+        own = objective.generator(self._scores(networks.generator(self._noise(len(real)))))
         self._count_own(own, _set_gradients(networks.generator, own, last=True), len(real))
         generator.step()
         return loss + own
