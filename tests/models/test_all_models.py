@@ -171,3 +171,16 @@ def test_reloaded_is_the_original(name: str, tmp_path: Path):
     reloaded, _ = load_release(folder)
     with torch.no_grad():
         assert torch.equal(scores_of(reloaded, inputs), scores_of(net, inputs))
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_in_bfloat16_it_learns_nearly_the_same(name: str):
+    net, _, batch = build(name)
+    losses, slopes = [], []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = loss_of(net.eval(), batch)
+        losses.append(float(loss.detach()))
+        slopes.append(torch.cat([each.flatten() for each in torch.autograd.grad(loss, list(net.parameters()))]))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert F.cosine_similarity(*slopes, dim=0) > 0.97

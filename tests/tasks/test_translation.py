@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from zoo.data.pair_loader import EvaluationPairLoader, Pair, TrainingPairLoader
 from zoo.data.tokenizing import BEGIN, END, PAD, UNKNOWN, SentenceTokenizer
 from zoo.models.transformer import Transformer
-from zoo.tasks.translation import Translation, smoothed_loss
+from zoo.tasks.translation import Translation
 
 SOURCES = [
     "Ein Hund läuft.", "Eine Katze schläft auf dem Sofa.", "Ein Mann isst.",
@@ -87,21 +87,6 @@ def scores_of(task: Translation, targets: list[str], tokenizer: SentenceTokenize
     loader = EvaluationPairLoader(pairs(tokenizer, targets), 60)
     Trainer(accelerator="cpu", **QUIET).test(task, loader, verbose=False)
     return task.published
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-def test_the_loss_is_pytorchs_cross_entropy_without_the_padding(smoothing: float):
-    draw = torch.Generator().manual_seed(1)
-    logits = torch.randn(3, 7, 11, generator=draw, dtype=torch.float32, requires_grad=True)
-    targets = torch.randint(1, 11, (3, 7), generator=draw)
-    targets[0, 4:] = targets[2, 6:] = PAD
-    smoothed, plain = smoothed_loss(logits, targets, smoothing)
-    expected = partial(F.cross_entropy, logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum")
-    torch.testing.assert_close(smoothed, expected(label_smoothing=smoothing))
-    torch.testing.assert_close(plain, expected())
-    (ours,) = torch.autograd.grad(smoothed, logits, retain_graph=True)
-    (theirs,) = torch.autograd.grad(expected(label_smoothing=smoothing), logits)
-    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("beam", [1, 4])

@@ -52,17 +52,16 @@ class GatedUnit(nn.Module):
         from_state = self.gates(state).chunk(2, dim=1)
         z, r = torch.sigmoid(update + from_state[0]), torch.sigmoid(reset + from_state[1])
         new = torch.tanh(candidate + self.candidate(r * state))
-        return torch.lerp(state, new, z)
+        return torch.lerp(state, new.to(state.dtype), z.to(state.dtype))  # in float32 where the products are bfloat16
 
 
 def _read(unit: GatedUnit, words: Tensor, present: Tensor, backwards: bool) -> Tensor:
     """Runs a unit over `(B, S, m)`; returns its states `(B, S, D)`. Over padding it keeps its state."""
-    projected = unit.from_input(words)
+    steps = list(zip(unit.from_input(words).unbind(1), present[..., None].unbind(1), strict=True))
     state = words.new_zeros(len(words), unit.candidate.in_features)
     states: list[Tensor] = []
-    positions = range(words.shape[1])
-    for position in reversed(positions) if backwards else positions:
-        state = torch.where(present[:, position, None], unit(projected[:, position], state), state)
+    for projected, here in reversed(steps) if backwards else steps:
+        state = torch.where(here, unit(projected, state), state)
         states.append(state)
     return torch.stack(states[::-1] if backwards else states, dim=1)
 
@@ -169,10 +168,10 @@ class RNNsearch(nn.Module):
         words = self.dropout(self.source_embedding(source))
         there = _read(self.forwards, words, present, backwards=False)
         if self.attention is None or self.backwards is None:
-            return torch.tanh(self.first_state(there[:, -1])), there[:, -1]
+            return torch.tanh(self.first_state(there[:, -1])).to(words.dtype), there[:, -1]
         back = _read(self.backwards, words, present, backwards=True)
         annotations = torch.cat([there, back], dim=2)  # (B, S, 2 D)
-        state = torch.tanh(self.first_state(back[:, 0]))
+        state = torch.tanh(self.first_state(back[:, 0])).to(words.dtype)
         return state, annotations, self.attention.of_annotation(annotations), present
 
     def _context(self, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -207,16 +206,15 @@ class RNNsearch(nn.Module):
         memory = self.begin(source)
         words = self.dropout(self.target_embedding(target))
         weight = self.decoder.from_input.weight
-        size = words.shape[2]
-        of_words = F.linear(words, weight[:, :size], self.decoder.from_input.bias)  # for all steps at once
+        for_word, for_context = weight.split([words.shape[2], weight.shape[1] - words.shape[2]], dim=1)
+        of_words = F.linear(words, for_word, self.decoder.from_input.bias)  # for all steps at once
         states, contexts, alignments = [], [], []
-        for position in range(target.shape[1]):
+        for of_word in of_words.unbind(1):
             context, alignment = self._context(memory)
             states.append(memory[0])
             contexts.append(context)
             alignments.append(alignment)
-            projected = of_words[:, position] + F.linear(context, weight[:, size:])
-            memory = (self.decoder(projected, memory[0]), *memory[1:])
+            memory = (self.decoder(of_word + F.linear(context, for_context), memory[0]), *memory[1:])
         scores = self._scores(torch.stack(states, dim=1), words, torch.stack(contexts, dim=1))
         return scores, torch.stack(alignments, dim=1)
 

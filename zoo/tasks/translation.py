@@ -13,6 +13,7 @@ from zoo.decoding.beam import Translator, translate
 from zoo.metrics.bleu import TOKENIZERS, bleu, bleu_by_length
 from zoo.metrics.ranks import gathered
 from zoo.metrics.totals import Totals
+from zoo.tasks.label_smoothing import smoothed_loss
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -28,26 +29,6 @@ class Translated(NamedTuple):
     source: str
     translation: str
     reference: str
-
-
-def smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Returns the cross-entropy with label smoothing and without, each the sum over all tokens but padding.
-
-    As `torch.nn.functional.cross_entropy` with `label_smoothing`, the share is spread over all tokens, the right one
-    among them; the two sums cost one softmax.
-
-    Args:
-        logits: `(B, T, V)`.
-        targets: `(B, T)`.
-        smoothing: Share of the target's probability that is spread evenly over all V tokens.
-    """
-    written = targets != PAD
-    log_probabilities = logits[written].float().log_softmax(dim=1)  # (N, V)
-    plain = -log_probabilities.gather(1, targets[written][:, None]).sum()
-    if not smoothing:
-        return plain, plain
-    spread = -log_probabilities.mean(dim=1).sum()
-    return (1 - smoothing) * plain + smoothing * spread, plain
 
 
 class Translation(Task):

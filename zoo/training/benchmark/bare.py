@@ -14,10 +14,11 @@ from zoo.data.pair_loader import PairBatch
 from zoo.data.text_loader import TextBatch
 from zoo.tasks.adversarial import Adversarial
 from zoo.tasks.image_classification import ImageClassification
+from zoo.tasks.label_smoothing import smoothed_loss
 from zoo.tasks.language_modeling import LanguageModeling
 from zoo.tasks.objectives import OBJECTIVES
 from zoo.tasks.task import Task
-from zoo.tasks.translation import Translation, smoothed_loss
+from zoo.tasks.translation import Translation
 from zoo.training.build import Built
 
 
