@@ -164,7 +164,7 @@ def test_an_experiment(name: str):
     config = resolve(compose([f"experiment={name}"]).config)
     check(config)
     headlines = task_class(config["task"]["name"]).headlines
-    assert claims_of(own)
+    assert claims_of(own) or "no number" in text("experiment", name), "a paper without a number is told of"
     for claim in claims_of(own):
         assert claim["paper"] in PAPERS
         # Papers print the validation split's number too, measured on the same weights.

@@ -1,6 +1,7 @@
 """Q-learning: its targets, its counts, when it learns and from what; a run that is stopped goes on exactly."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -50,7 +51,7 @@ def task_for(model: nn.Module | None = None, rate: float = 0.1, **settings) -> Q
     # What the trainer lends a task.
     optimizer = task.configure_optimizers()
     task.optimizers = lambda use_pl_optimizer=False: optimizer
-    task.manual_backward = lambda loss: loss.backward()
+    task.trainer = SimpleNamespace(world_size=1, global_rank=0)
     return task
 
 
@@ -81,15 +82,25 @@ def test_the_gradient_is_that_of_the_clipped_error(double_q: bool):
         goal = reward + (0.0 if terminal else 0.9 * theirs[chosen])
         error = goal - (weight @ seen + bias)[int(action)]
         expected[int(action)] += error.clamp(-1, 1) * seen
-    task._update(drawn)
+    task._learn(drawn)
     torch.testing.assert_close(task.model.weight.detach().double(), weight + 0.1 * expected)
+
+
+@pytest.mark.parametrize("double_q", [False, True])
+def test_updates_that_are_drawn_together_are_made_one_after_the_other(double_q: bool):
+    together, apart = task_for(double_q=double_q), task_for(double_q=double_q)
+    losses = together._learn(batch(), updates=3)
+    expected = [apart._learn(Transitions(*(part[first : first + 2] for part in batch())))[0] for first in (0, 2, 4)]
+    torch.testing.assert_close(torch.stack(losses), torch.stack(expected))
+    torch.testing.assert_close(together.model.weight, apart.model.weight)
+    assert together.updates == apart.updates == 3
 
 
 def test_the_mean_is_a_share_of_the_sum():
     whole, mean = task_for(sum_gradients=True), task_for(sum_gradients=False)
     before = whole.model.weight.detach().clone()
     for task in (whole, mean):
-        task._update(batch())
+        task._learn(batch())
     torch.testing.assert_close(whole.model.weight - before, 6 * (mean.model.weight - before))
 
 

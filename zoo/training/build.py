@@ -1,7 +1,8 @@
 """Builds what a frozen config names: data, model, task, loggers, callbacks and Lightning's trainer."""
 
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,7 +38,7 @@ from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.signatures import check_signatures
-from zoo.training.targets import build
+from zoo.training.targets import build, resolve_target
 
 
 @dataclass
@@ -71,6 +72,19 @@ def build_model(config: dict[str, Any], dataset: Dataset) -> tuple[nn.Module, di
     return model, arguments
 
 
+def build_optimizer(node: dict[str, Any], parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+    """Builds the optimizer, on a CPU as one operation over all of a tensor where PyTorch has it: a third of the time.
+
+    Args:
+        node: `_target_` and keyword arguments.
+        parameters: Names and tensors, where they are trained. On a GPU PyTorch chooses by itself.
+    """
+    named = list(parameters)
+    known = inspect.signature(resolve_target(node["_target_"], Optimizer)).parameters
+    fused = "fused" in known and "fused" not in node and all(each.device.type == "cpu" for _, each in named)
+    return build(node, Optimizer, named, **({"fused": True} if fused else {}))
+
+
 def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Task:
     """Builds the task with its optimizer and schedule (both made when Lightning asks for them)."""
     settings = {key: value for key, value in config["task"].items() if key != "name"}
@@ -81,7 +95,7 @@ def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Ta
         return task_class(config["task"]["name"])(
             model,
             outputs,
-            partial(build, config["optimizer"], Optimizer),
+            partial(build_optimizer, config["optimizer"]),
             schedule,
             config["scheduler_interval"],
             watched,

@@ -104,7 +104,7 @@ def _on_cpu() -> list[Case]:
         Case("lstm_small_bf16", _SMALL, ("trainer=cpu_bf16",), 150, 0.95, 1.0 if bf16 else None),
         # Long enough that the checkpoint of 80 MB at its end weighs little, as it does at the end of an epoch.
         Case("lstm_medium_bf16", _MEDIUM, ("trainer=cpu_bf16",), 90, 0.95, 1.2 if bf16 else None),
-        Case("gan_mlp", ("model=gan_mlp", "data=mnist"), ("trainer=cpu",), 200, of_bare=0.95, kind=ADVERSARIAL),
+        Case("gan_mlp", ("experiment=gan_mlp_mnist",), ("trainer=cpu",), 200, of_bare=0.95, kind=ADVERSARIAL),
         Case("dcgan", ("model=dcgan", "data=mnist"), ("trainer=cpu",), 8, of_bare=0.95, kind=ADVERSARIAL),
         Case("dqn_cartpole", ("model=dqn_mlp", "data=cartpole"), ("trainer=cpu",), 30, of_usual=1.5, kind=Q_LEARNING),
         Case("dqn_pong", _PONG, ("trainer=cpu",), 4, of_usual=1.5, kind=Q_LEARNING),

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from zoo.data.environments import EnvironmentData
 from zoo.data.tokenizing import PAD
@@ -129,8 +130,16 @@ def usual_steps(case: Case, folder: Path) -> Iterator[int]:
     root = str(unpacked_folder(name, config["data"]["dir"]))
     images = usual.training_set(name, root, preprocessing["mean"], preprocessing["std"])
     model = task.to(device).model
-    optimizer, _ = optimizer_and_schedule(task)
+    optimizer = _usual_optimizer(task)
     return usual.training_steps(model, task.loss, optimizer, images, config["data"]["batch_size"], device)
+
+
+def _usual_optimizer(task: Task) -> Optimizer:
+    """Returns the task's optimizer as PyTorch makes it of its own accord, which is what scripts do."""
+    optimizer, _ = optimizer_and_schedule(task)
+    for group in optimizer.param_groups:
+        group.update({"fused": None} if "fused" in group else {})
+    return optimizer
 
 
 def _usual_translation(built: Built, device: torch.device) -> Iterator[int]:
@@ -167,5 +176,5 @@ def _usual_q_learning(task: QLearning, built: Built, data: dict[str, Any], devic
         data["batch_size"], task.capacity, task.warmup, task.steps_per_update, task.target_every, task.discount,
         task.epsilon_first, task.epsilon_last, task.epsilon_steps,
     )  # fmt: skip
-    optimizer, _ = optimizer_and_schedule(task)
+    optimizer = _usual_optimizer(task)
     return usual_q_learning.training_steps(task.model, optimizer, environment, settings, data["steps_per_tick"], device)
