@@ -107,7 +107,8 @@ def _on_cpu() -> list[Case]:
         Case("gan_mlp", ("experiment=gan_mlp_mnist",), ("trainer=cpu",), 200, of_bare=0.95, kind=ADVERSARIAL),
         Case("dcgan", ("model=dcgan", "data=mnist"), ("trainer=cpu",), 8, of_bare=0.95, kind=ADVERSARIAL),
         Case("dqn_cartpole", ("model=dqn_mlp", "data=cartpole"), ("trainer=cpu",), 30, of_usual=1.5, kind=Q_LEARNING),
-        Case("dqn_pong", _PONG, ("trainer=cpu",), 4, of_usual=1.5, kind=Q_LEARNING),
+        Case("dqn_pong", _PONG, ("trainer=cpu",), 4, of_usual=None if bf16 else 1.0, kind=Q_LEARNING),
+        Case("dqn_pong_bf16", _PONG, ("trainer=cpu_bf16",), 4, of_usual=1.5 if bf16 else None, kind=Q_LEARNING),
         # The same arithmetic as the usual script's: the ratio is what padding costs it.
         Case("transformer_small", _TRANSLATION, ("trainer=cpu",), 30, 0.95, 1.4),
         Case("beam_search", (*_TRANSLATION, "task.beam=5"), ("trainer=cpu",), 50, of_usual=8.0, kind=DECODING),
