@@ -44,6 +44,11 @@ class Registration:
 
 _REGISTERED: dict[str, Registration] = {}
 
+_EXAMPLE = """Example:
+    >>> model = zoo.create_model("{name}")
+    >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+    {parameters}"""
+
 
 def register_model(
     *,
@@ -61,6 +66,7 @@ def register_model(
         from_spec: Constructor keyword -> field of the dataset's spec, e.g. `{"num_classes": "classes"}`.
         fits: Returns None for a spec that the model can take, otherwise what it expected instead.
         sections: Put behind the constructor's docstring: `Args:`, where they mean the same for all of a paper's models.
+            Behind them comes an example, for those of the catalog.
 
     Raises:
         ValueError: The name is taken, the task is unknown, or the constructor takes `**kwargs`.
@@ -77,8 +83,10 @@ def register_model(
             raise ValueError(f"model {name!r} takes **kwargs: misspelt arguments would pass unseen")
         if missing := set(registration.from_spec) - set(registration.parameters):
             raise ValueError(f"model {name!r}: from_spec names {sorted(missing)}, which its constructor does not take")
-        if sections:
-            constructor.__doc__ = f"{inspect.getdoc(constructor) or ''}\n\n{inspect.cleandoc(sections)}"
+        parts = [inspect.getdoc(constructor) or "", inspect.cleandoc(sections)]
+        if name in MODELS:
+            parts.append(_EXAMPLE.format(name=name, parameters=MODELS[name].parameters))
+        constructor.__doc__ = "\n\n".join(filter(None, parts))
         _REGISTERED[name] = registration
         return constructor
 

@@ -150,6 +150,13 @@ class ImageClassificationPipeline:
 
     Raises:
         ZooError: The card lacks what a picture needs.
+
+    Example:
+        >>> classify = zoo.pipeline("lenet5_modern-mnist")
+        >>> one = torch.zeros(28, 28)
+        >>> one[4:24, 13:16] = 1.0
+        >>> classify(one).label
+        '1'
     """
 
     def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:

@@ -28,6 +28,13 @@ class LanguageModelingPipeline:
 
     Raises:
         ZooError: The vocabulary is that of another model.
+
+    Example:
+        >>> language = zoo.pipeline("lstm_small-ptb")
+        >>> language("the new york stock", max_tokens=1, temperature=0)
+        'exchange'
+        >>> language.perplexity("the company said") < language.perplexity("said company the")
+        True
     """
 
     def __init__(self, model: nn.Module, card: dict[str, Any], vocabulary: Vocabulary) -> None:

@@ -36,6 +36,11 @@ class QLearningPipeline:
 
     Raises:
         ZooError: The environment is not there, or its package is not installed.
+
+    Example:
+        >>> play = zoo.pipeline("dqn_mlp-cartpole")
+        >>> [episode.score for episode in play(episodes=2, seed=1)]
+        [500.0, 500.0]
     """
 
     def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:

@@ -47,6 +47,11 @@ class TranslationPipeline:
 
     Raises:
         ZooError: The tokeniser is that of another model, or the model cannot translate.
+
+    Example:
+        >>> translate = zoo.pipeline("transformer_tiny-multi30k_de_en")  # doctest: +SKIP
+        >>> translate("Ein Hund läuft durch den Schnee.").translation  # doctest: +SKIP
+        'A dog runs through the snow.'
     """
 
     def __init__(self, model: nn.Module, card: dict[str, Any], tokenizer: SentenceTokenizer) -> None:
