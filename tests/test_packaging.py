@@ -80,6 +80,28 @@ def test_the_wheel_lists_and_composes_from_the_root_folder(installed: Environmen
     assert int(releases) == len(list((CHECKOUT / "pretrained").glob("*/card.json")))
 
 
+NO_NETWORK = """
+import sys
+def refuse(event, arguments):
+    if event.startswith("socket.") and event != "socket.__new__":
+        raise OSError(f"no network: {event}")
+sys.addaudithook(refuse)
+import zoo
+for entry in zoo.list_pretrained():
+    if entry.source == "zoo":
+        model = zoo.load_pretrained(entry.name)
+        print(entry.name, type(model).__name__, type(zoo.pipeline(entry.name)).__name__)
+"""
+
+
+def test_the_wheel_s_releases_load_without_a_network(installed: Environment):
+    lines = installed.run("python", "-c", NO_NETWORK).splitlines()
+    assert [line.split()[0] for line in lines] == sorted(
+        path.parent.name for path in CHECKOUT.glob("pretrained/*/card.json")
+    )
+    assert all(line.endswith("Pipeline") for line in lines)
+
+
 def test_the_wheel_trains(installed: Environment, tmp_path: Path):
     words = ["trainer=cpu", "trainer.fast_dev_run=true", f"runs_dir={tmp_path / 'runs'}"]
     assert "test/error" in installed.run("zoo", "train", *words)
