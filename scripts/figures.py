@@ -1,10 +1,14 @@
-"""Draws the documentation's figures of what papers printed, from the records: python scripts/figures.py [--critics]."""
+"""Draws the documentation's figures of what papers printed, from records and releases.
+
+python scripts/figures.py [--critics]
+"""
 
 import argparse
 
 from zoo.locations import shipped
 from zoo.training.critic_surfaces import critic_surfaces
 from zoo.training.paper_figures import draw_figures
+from zoo.training.release_figures import draw_release_figures
 
 
 def main() -> int:
@@ -13,7 +17,7 @@ def main() -> int:
     parser.add_argument("--critics", action="store_true", help="train the critics of critic_surfaces.png too: minutes")
     arguments = parser.parse_args()
     folder = shipped("configs").parent / "docs" / "figures"
-    written = draw_figures(folder)
+    written = draw_figures(folder) + draw_release_figures(folder)
     if arguments.critics:
         critic_surfaces().savefig(folder / "critic_surfaces.png", dpi=120)
         written.append(folder / "critic_surfaces.png")

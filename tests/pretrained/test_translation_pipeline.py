@@ -1,5 +1,6 @@
 """Translations from a release: one, many, with what their words are aligned with, typed as a command."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 import zoo
 from zoo.cli import main
 from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
-from zoo.decoding.beam import translate
+from zoo.decoding.beam import beam_search, translate
 from zoo.errors import ZooError
 from zoo.models.registry import create_model
 from zoo.pretrained.pipelines.translation import TranslationPipeline
@@ -51,9 +52,14 @@ def test_a_sentence_is_translated_as_the_test_does(release: Path):
     for settings, beam, alpha in (({}, 3, 0.6), ({"beam": 1}, 1, 0.6), ({"beam": 2, "length_penalty": 0.0}, 2, 0.0)):
         expected = translate(pipeline.model, source, PAD, BEGIN, END, beam, alpha)[0]
         answer = pipeline(SENTENCES[0], **settings)
-        assert answer.text == str(answer) == TOKENIZER.decode(expected)
+        assert answer.translation == str(answer) == TOKENIZER.decode(expected)
         assert answer.target_tokens == TOKENIZER.pieces([*expected, END])
         assert answer.source_tokens == TOKENIZER.pieces(source[0].tolist())
+        if beam > 1:
+            best = beam_search(pipeline.model, source, BEGIN, END, torch.tensor([source.shape[1] + 50]), beam, alpha)[
+                0
+            ][0]
+            assert answer.score == pytest.approx(best.score, rel=1e-4)
 
 
 def test_many_sentences_are_those_one_by_one(release: Path):
@@ -62,7 +68,8 @@ def test_many_sentences_are_those_one_by_one(release: Path):
     together = pipeline(SENTENCES)
     for sentence, answer in zip(SENTENCES, together, strict=True):
         alone = pipeline(sentence)
-        assert alone[:3] == answer[:3]
+        assert (alone.translation, *alone[2:4]) == (answer.translation, *answer[2:4])
+        assert alone.score == pytest.approx(answer.score, rel=1e-4)
         torch.testing.assert_close(alone.alignment, answer.alignment)
     assert pipeline([]) == []
 
@@ -93,7 +100,7 @@ def test_a_tokeniser_of_another_model_is_refused(tmp_path: Path):
         zoo.pipeline(folder)
 
 
-def test_the_command_translates(release: Path, capsys, tmp_path: Path):
+def test_the_command_translates(release: Path, capsys, tmp_path: Path, monkeypatch):
     pipeline = zoo.pipeline(release)
     assert main(["predict", str(release), *SENTENCES[:2]]) == 0
     assert capsys.readouterr().out == "".join(f"{pipeline(each)}\n" for each in SENTENCES[:2])
@@ -101,6 +108,9 @@ def test_the_command_translates(release: Path, capsys, tmp_path: Path):
     assert main(["predict", str(release), "--file", str(tmp_path / "lines.txt"), "--beam", "1"]) == 0
     first, second = pipeline(SENTENCES[:2], beam=1)
     assert capsys.readouterr().out == f"{first}\n\n{second}\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{SENTENCES[1]}\n\n"))
+    assert main(["predict", str(release), "-", "--beam", "1"]) == 0
+    assert capsys.readouterr().out == f"{second}\n\n"
 
 
 def test_the_command_draws_the_alignment(release: Path, capsys, tmp_path: Path):
@@ -114,7 +124,7 @@ def test_the_command_draws_the_alignment(release: Path, capsys, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ([], 'give a sentence to translate, such as "ein Hund läuft", or --file FILE'),
+        ([], 'give a sentence to translate, such as "ein Hund läuft", - for standard input, or --file FILE'),
         (["  "], "there is nothing to translate: it is empty"),
         (["Ein Hund", ""], "sentence 2 is empty"),
         (["Ein Hund", "--file", "nothing.txt"], "not both"),

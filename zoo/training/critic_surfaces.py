@@ -20,6 +20,7 @@ from zoo.tasks.objectives import clip_weights, critic, gradient_penalty
 
 NOISE = 0.25  # about as far as the centres lie apart from the middle, as in the authors' code
 CLIP, PENALTY = 0.01, 0.1
+CAPTION = "What clipping and what the gradient penalty make of a critic (Gulrajani et al. 2017, Figure 1a)"
 
 
 def train_critic(centres: torch.Tensor, spread: float, *, penalised: bool, steps: int, seed: int = 0) -> nn.Module:

@@ -112,11 +112,15 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
         columns = {"command": "command", "value": first["headline"]["metric"], "time": "training", "speed": "speed",
                    "commit": "commit", "weights": "weights, sha256"}  # fmt: skip
         parts.append(_markdown(seeds, columns))
-    from zoo.training.paper_figures import FIGURES  # listing shares this module, and should not wait for matplotlib
+    # Listing shares this module, and should not wait for matplotlib.
+    from zoo.training.critic_surfaces import CAPTION
+    from zoo.training.paper_figures import FIGURES
+    from zoo.training.release_figures import shipped_figures
 
-    if drawn := [name for name, figure in FIGURES.items() if figure.draw(records) is not None]:
-        parts += ["## Figures", "Drawn from the same records by `python scripts/figures.py`."]
-        parts += [f"![{FIGURES[name].caption}](figures/{name}.png)\n\n{FIGURES[name].caption}." for name in drawn]
+    drawn = {name: figure.caption for name, figure in FIGURES.items() if figure.draw(records) is not None}
+    drawn |= {name: figure.caption for name, figure in shipped_figures().items()} | {"critic_surfaces": CAPTION}
+    parts += ["## Figures", "Drawn by `python scripts/figures.py`, from these records and the shipped releases."]
+    parts += [f"![{caption}](figures/{name}.png)\n\n{caption}." for name, caption in drawn.items()]
     return "\n\n".join(parts) + "\n"
 
 

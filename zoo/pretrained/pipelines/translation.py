@@ -1,5 +1,6 @@
 """Translations, with what each of their words is aligned with."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast, overload
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from zoo.data.text_file import read_text_file
 from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
 from zoo.decoding.beam import Translator, translate
+from zoo.decoding.beam import length_penalty as penalty
 from zoo.errors import ZooError
 from zoo.pretrained.release import load_release, read_files
 
@@ -21,20 +23,22 @@ class Translated(NamedTuple):
     """A translation.
 
     Attributes:
-        text: In plain words.
+        translation: In plain words.
+        score: Its log-probability in nats, the end included, divided by the length penalty: what the search maximises.
         source_tokens: What the model read, its S tokens, the end of the sentence the last of them.
         target_tokens: What it wrote, T tokens, with the end.
         alignment: Which share of its attention each written token gave each one of the source, `(T, S)`; rows sum to
             1. `(T, 0)` for a model that does not attend.
     """
 
-    text: str
+    translation: str
+    score: float
     source_tokens: list[str]
     target_tokens: list[str]
     alignment: Tensor
 
     def __str__(self) -> str:
-        return self.text
+        return self.translation
 
 
 class TranslationPipeline:
@@ -135,14 +139,21 @@ class TranslationPipeline:
         device = next(self.model.parameters()).device
         source = _padded([[*tokens, END] for tokens in sentences]).to(device)
         written = translate(model, source, PAD, BEGIN, END, beam, alpha)
+        before, after = (
+            _padded([[*head, *tokens, *tail] for tokens in written]).to(device)
+            for head, tail in (([BEGIN], []), ([], [END]))
+        )
         with torch.inference_mode():
-            weights = model.alignment(source, _padded([[BEGIN, *tokens] for tokens in written]).to(device))
+            weights = model.alignment(source, before).float().cpu()
+            likely = self.model(source, before).float().log_softmax(dim=2).gather(2, after[:, :, None])[:, :, 0]
+            likelihoods = likely.masked_fill(after == PAD, 0.0).sum(dim=1).tolist()
         translated = []
-        for tokens, target, weight in zip(sentences, written, weights.float().cpu(), strict=True):
+        for tokens, target, likelihood, weight in zip(sentences, written, likelihoods, weights, strict=True):
             ends = ([*tokens, END], [*target, END])
             alignment = weight[: len(ends[1]), : len(ends[0])]
             read, said = (self.tokenizer.pieces(numbers) for numbers in ends)
-            translated.append(Translated(self.tokenizer.decode(target), read, said, alignment))
+            score = likelihood / penalty(len(ends[1]), alpha)
+            translated.append(Translated(self.tokenizer.decode(target), score, read, said, alignment))
         return translated
 
     def answer(
@@ -157,7 +168,7 @@ class TranslationPipeline:
         """Answers a command line: each sentence's translation on a line of its own.
 
         Args:
-            sentences: Plain text.
+            sentences: Plain text; `-` alone for the lines of standard input.
             beam: How many hypotheses are alive at a time.
             length_penalty: Its exponent.
             file: A text file whose lines are translated instead; empty lines stay empty.
@@ -173,12 +184,16 @@ class TranslationPipeline:
             if sentences:
                 raise ZooError("give sentences to translate, or --file FILE, not both")
             lines = read_text_file(Path(file), "--file").removesuffix("\n").split("\n")
-            sentences = [line for line in lines if line.strip()]
+        elif sentences == ["-"]:
+            lines = sys.stdin.read().removesuffix("\n").split("\n")
         elif sentences:
             lines = sentences
         else:
-            raise ZooError('give a sentence to translate, such as "ein Hund läuft", or --file FILE')
-        translated = self._translate(sentences, beam, length_penalty)
+            raise ZooError(
+                'give a sentence to translate, such as "ein Hund läuft", - for standard input, or --file FILE'
+            )
+        typed = lines is sentences
+        translated = self._translate([line for line in lines if typed or line.strip()], beam, length_penalty)
         found = iter(translated)
         for line in lines:
             yield f"{next(found)}\n" if line.strip() else "\n"

@@ -1,0 +1,82 @@
+"""Figures that the papers printed of what their models make, ours drawn from the shipped releases."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+from zoo.decoding.alignment import draw_alignments
+from zoo.locations import shipped
+from zoo.pretrained.pipelines import pipeline
+from zoo.tasks.adversarial_figures import grid
+
+GERMAN = (
+    "Ein brauner Hund rennt durch den tiefen Schnee.",
+    "Zwei Frauen sitzen auf einer Bank und lesen ein Buch.",
+    "Ein kleiner Junge spielt im Garten mit einem roten Ball.",
+    "Ein Mann in einem blauen Hemd steht auf einer Leiter und putzt ein Fenster.",
+)
+
+
+def alignments(release: Path) -> Figure:
+    """Bahdanau et al. 2014, Figure 3: what each token of a translation looks at, four sentences."""
+    translated = pipeline(release)(GERMAN)
+    figure = draw_alignments([(each.source_tokens, each.target_tokens, each.alignment) for each in translated])
+    assert figure is not None
+    return figure
+
+
+def samples(release: Path) -> Figure:
+    """Goodfellow et al. 2014, Figure 2: samples, not chosen by hand."""
+    return grid(pipeline(release)(80, seed=1), columns=16)
+
+
+def interpolations(release: Path) -> Figure:
+    """Radford et al. 2015, Figure 4: images on straight lines between two points of noise, eight on each."""
+    return grid(pipeline(release).interpolate(10, seed=1), columns=16)  # two lines of eight a row
+
+
+class ReleaseFigure(NamedTuple):
+    """A figure that is drawn where a release is shipped, and what stands below it."""
+
+    release: str
+    draw: Callable[[Path], Figure]
+    caption: str
+
+
+FIGURES = {
+    "alignments_rnnsearch": ReleaseFigure(
+        "rnnsearch_small-multi30k_de_en", alignments,
+        "What RNNsearch looks at while it translates (after Bahdanau et al. 2014, Figure 3)",
+    ),
+    "alignments_transformer": ReleaseFigure(
+        "transformer_tiny-multi30k_de_en", alignments,
+        "The same of the Transformer, the mean over the heads of its last layer",
+    ),
+    "samples_gan_mlp": ReleaseFigure(
+        "gan_mlp-mnist", samples, "Samples of gan_mlp, not chosen (after Goodfellow et al. 2014, Figure 2)"
+    ),
+    "samples_dcgan": ReleaseFigure("dcgan-mnist", samples, "Samples of dcgan, not chosen"),
+    "interpolations_dcgan": ReleaseFigure(
+        "dcgan-mnist", interpolations, "Between two points of noise, dcgan (after Radford et al. 2015, Figure 4)"
+    ),
+}  # fmt: skip
+
+
+def shipped_figures() -> dict[str, ReleaseFigure]:
+    """Returns those figures whose release is shipped, by the name of their file without its ending."""
+    folder = shipped("pretrained")
+    return {name: figure for name, figure in FIGURES.items() if (folder / figure.release / "card.json").is_file()}
+
+
+def draw_release_figures(folder: Path) -> list[Path]:
+    """Draws every figure whose release is shipped into a folder, and returns the files."""
+    written = []
+    for name, figure in shipped_figures().items():
+        written.append(folder / f"{name}.png")
+        figure.draw(shipped("pretrained") / figure.release).savefig(written[-1], dpi=120)
+    return written
