@@ -19,6 +19,8 @@ zoo: landmark deep-learning papers, one command away
                                             what there is
   zoo info NAME                             a model, dataset, experiment or
                                             release in full, every config key
+  zoo compare RUN|SWEEP…                    rank configurations, average seeds,
+                                            draw their curves
   zoo verify [RUN|RELEASE…]                 releases measured again, beside
                                             their cards and records
   zoo doctor                                what is installed, found and wrong
@@ -157,6 +159,31 @@ def _verify(arguments: list[str], become: bool) -> int:
     return 0 if verify(flags.releases) else 1
 
 
+def _compare(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo compare", add_help=False)
+    parser.add_argument("paths", nargs="+", metavar="RUN|SWEEP", type=Path)
+    parser.add_argument("--out", type=Path, metavar="PICTURE")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--json", action="store_true")
+    kinds.add_argument("--csv", action="store_true")
+    flags = parser.parse_args(arguments)
+
+    from zoo.training.compare import as_csv, as_json, compare, print_ranking
+
+    comparison = compare(flags.paths)
+    if flags.json or flags.csv:
+        print(as_json(comparison) if flags.json else as_csv(comparison))
+    else:
+        print_ranking(comparison)
+    if flags.out or not (flags.json or flags.csv):
+        from zoo.training.compare_figure import save_comparison
+
+        written = save_comparison(comparison, flags.out or Path("comparison.png"))
+        if written and not (flags.json or flags.csv):
+            print(written)
+    return 0
+
+
 def _doctor(arguments: list[str], become: bool) -> int:
     _Parser(prog="zoo doctor", add_help=False).parse_args(arguments)
 
@@ -171,6 +198,7 @@ VERBS: dict[str, Callable[[list[str], bool], int]] = {
     "predict": _predict,
     "list": _list,
     "info": _info,
+    "compare": _compare,
     "verify": _verify,
     "doctor": _doctor,
 }

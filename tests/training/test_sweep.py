@@ -56,7 +56,7 @@ def test_a_broken_job_is_recorded_and_typed_again_only_it_runs(tmp_path, capfd):
     assert f"3 of 4 jobs finished; {folder / 'summary.csv'}" in printed.out
     values = [float(rows[index]["test/error"]) for index in (0, 2)]
     assert f"{fmean(values):.4g} ± {stdev(values):.3g}" in printed.out
-    ranked = re.findall(r"^(\d) .* (\d+) +optimizer\.lr=([\d.]+) *$", printed.out, re.MULTILINE)
+    ranked = re.findall(r"^(\d) .* (\d+) +[\d,]+ s +optimizer\.lr=([\d.]+) *$", printed.out, re.MULTILINE)
     assert {(seeds, rate) for _, seeds, rate in ranked} == {("2", "0.001"), ("1", "0.01")}
     means = {"0.001": fmean(values), "0.01": float(rows[1]["test/error"])}
     assert [rate for _, _, rate in ranked] == sorted(means, key=means.__getitem__)

@@ -10,17 +10,21 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-COLOURS = {"train": "#0072B2", "val": "#009E73", "eval": "#009E73", "test": "#D55E00"}
+# Okabe and Ito's: told apart by colour-blind readers too.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = {"train": PALETTE[0], "val": PALETTE[2], "eval": PALETTE[2], "test": PALETTE[1]}
 
 
 def epoch_curves(metrics_file: Path, over: str = "epoch") -> dict[str, tuple[list[int], list[float]]]:
     """Reads the metrics measured once an epoch: name -> (epochs counted from 1, or steps; values)."""
     found: dict[str, tuple[list[int], list[float]]] = {}
     with metrics_file.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row.get("row") != "epoch":
+        rows = csv.reader(file)
+        header = next(rows, [])
+        for values_of_row in rows:
+            if values_of_row[:1] != ["epoch"]:  # most rows are steps
                 continue
+            row = dict(zip(header, values_of_row, strict=False))
             for name, text in row.items():
                 if text and "/" in name:
                     epochs, values = found.setdefault(name, ([], []))

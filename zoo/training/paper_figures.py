@@ -12,12 +12,10 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zoo.tasks.curves import PALETTE
 from zoo.training.records import all_records, claims_of
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]  # of each experiment, in order of the seeds
-
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def _draw_seeds(axes: Axes, records: Sequence[Mapping[str, Any]], metric: str, label: str, **line: Any) -> None:
@@ -42,7 +40,7 @@ def plain_and_residual(records: Records) -> Figure | None:
     figure = Figure(figsize=(5.2 * len(families), 4.0), layout="constrained")
     panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
     for axes, family in zip(panels, families, strict=True):
-        for colour, depth in zip(_COLOURS, depths, strict=False):
+        for colour, depth in zip(PALETTE, depths, strict=False):
             if (name := f"{family}{depth}_cifar10") in there:
                 group = records[name]
                 _draw_seeds(axes, group, "train/error", f"{depth} layers, training", color=colour, linestyle="--")
@@ -60,7 +58,7 @@ def perplexity_curves(records: Records) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for colour, name in zip(_COLOURS, there, strict=False):
+    for colour, name in zip(PALETTE, there, strict=False):
         group = records[name]
         label = f"{name}, {len(group)} seed{'s' if len(group) > 1 else ''}"
         _draw_seeds(axes, group, "val/perplexity", label, color=colour, linewidth=2.0)
@@ -81,7 +79,7 @@ def bleu_by_length(records: Records) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for colour, name in zip(_COLOURS, there, strict=False):
+    for colour, name in zip(PALETTE, there, strict=False):
         groups = [record["details"]["bleu_by_source_length"] for record in records[name]]
         means = [sum(group["score"] for group in column) / len(column) for column in zip(*groups, strict=True)]
         names = [f"{group['shortest']}–{group['longest']}\n({group['sentences']})" for group in groups[0]]
@@ -102,7 +100,7 @@ def returns_and_values(experiment: str, records: Records) -> Figure | None:
     group = records[experiment]
     figure = Figure(figsize=(10.4, 4.0), layout="constrained")
     panels = (("eval/return", "return in evaluation"), ("train/q", "mean value of the best action"))
-    for axes, (metric, label), colour in zip(figure.subplots(1, 2), panels, _COLOURS, strict=False):
+    for axes, (metric, label), colour in zip(figure.subplots(1, 2), panels, PALETTE, strict=False):
         steps = [epoch * group[0]["samples"] / group[0]["curve"]["epoch"][-1] for epoch in group[0]["curve"]["epoch"]]
         curves = [record["curve"][metric] for record in group]
         for curve in curves:

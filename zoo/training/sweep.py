@@ -3,11 +3,9 @@
 import csv
 import hashlib
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,7 +13,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
-from zoo.training.screen import columns, show
 from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
 
 
@@ -85,25 +82,17 @@ def _write_summary(folder: Path, jobs: Sequence[Job]) -> None:
     write_atomically(folder / "summary.csv", text.getvalue())
 
 
-def _print_ranking(jobs: Sequence[Job]) -> None:
-    """Prints configurations by their headline, best first, seeds averaged."""
-    groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = defaultdict(list)
-    for job in jobs:
-        summary = job.run.read_summary()
-        if summary and summary["status"] == "finished":
-            groups[tuple((key, value) for key, value in job.swept.items() if key != "seed")].append(summary["headline"])
-    if not groups:
+def _rank(jobs: Sequence[Job]) -> None:
+    """Prints configurations by their headline, best first, seeds averaged, and draws their curves."""
+    if not any(job.run.finished for job in jobs):
         return
-    first = next(iter(groups.values()))[0]
-    sign = 1 if first["direction"] == "min" else -1
-    table = columns("rank", first["metric"], "seeds", "configuration")
-    means = {key: fmean(headline["value"] for headline in headlines) for key, headlines in groups.items()}
-    for rank, key in enumerate(sorted(groups, key=lambda key: sign * means[key]), 1):
-        values = [headline["value"] for headline in groups[key]]
-        spread = f" ± {stdev(values):.3g}" if len(values) > 1 else ""
-        configuration = " ".join(f"{name}={value}" for name, value in key) or "(one configuration)"
-        table.add_row(str(rank), f"{means[key]:.4g}{spread}", str(len(values)), configuration)
-    show(table)
+    from zoo.training.compare import compare, print_ranking
+    from zoo.training.compare_figure import save_comparison  # matplotlib takes a second
+
+    comparison = compare([job.run.path for job in jobs])
+    print_ranking(comparison)
+    if written := save_comparison(comparison, jobs[0].run.path.parent / "comparison.png"):
+        print(written)
 
 
 def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
@@ -140,7 +129,7 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         if code:
             failed.append(f"job {number} ({words})")
     _write_summary(folder, jobs)
-    _print_ranking(jobs)
+    _rank(jobs)
     if failed:
         print(f"failed: {', '.join(failed)}")
     print(f"{len(jobs) - len(failed)} of {len(jobs)} jobs finished; {folder / 'summary.csv'}")
