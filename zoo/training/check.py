@@ -52,6 +52,7 @@ _ALLOWED_PREFIXES = (
 CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
 # Tasks of manual optimisation, in Lightning's words.
 MAKES_OWN_STEPS = ("q_learning", "adversarial")
+LAUNCHERS = ("process", "local", "slurm")
 _PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
@@ -158,6 +159,19 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
+def _check_sweep(sweep: dict[str, Any]) -> None:
+    launcher, slurm = sweep.get("launcher", "process"), sweep.get("slurm", {})
+    if launcher not in LAUNCHERS:
+        raise ZooError(f"sweep.launcher={launcher} is not possible: choose {', '.join(LAUNCHERS)}")
+    counts = {"sweep.jobs": (sweep.get("jobs", 1), 1)} | {
+        f"sweep.slurm.{key}": (slurm.get(key, least), least)
+        for key, least in (("timeout_minutes", 1), ("cpus", 1), ("gpus", 0))
+    }
+    for key, (count, least) in counts.items():
+        if type(count) is not int or count < least:
+            raise ZooError(f"{key}={count!r} is not possible: expected {least} or more")
+
+
 def check(config: dict[str, Any]) -> None:
     """Checks a resolved config as far as that goes without importing torch.
 
@@ -184,6 +198,7 @@ def check(config: dict[str, Any]) -> None:
     minutes = config["checkpoint"].get("every_minutes")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes < 0:
         raise ZooError(f"checkpoint.every_minutes={minutes!r} is not possible: expected a number of minutes ≥ 0")
+    _check_sweep(config["sweep"])
     for group in ("optimizer", "scheduler"):
         if config[group] and "_target_" not in config[group]:
             raise ZooError(f"{group} names no class: choose a file, such as {group}=cosine, or give {group}._target_")

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from zoo.locations import shipped
-from zoo.training.check import CHOICES
+from zoo.training.check import CHOICES, LAUNCHERS
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w]*):(?P<rest>.*)$")
 
@@ -42,6 +42,11 @@ def top_level_types() -> dict[str, str]:
         "imports": "list[str]",
         "claim": "dict | list[dict] | null",
         "checkpoint.every_minutes": "float",
+        "sweep.jobs": "int",
+        "sweep.launcher": " | ".join(LAUNCHERS),
+        "sweep.slurm.partition": path,
+        **dict.fromkeys(("sweep.slurm.timeout_minutes", "sweep.slurm.cpus", "sweep.slurm.gpus"), "int"),
+        "sweep.slurm.requeue": "bool",
     }
 
 

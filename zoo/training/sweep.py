@@ -12,8 +12,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
+from zoo.training.launchers import INTERRUPTED, by_submitit, console, one_after_the_other, side_by_side
 from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
-from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
+from zoo.training.start import checked_config, refuse_if_busy
 
 
 @dataclass
@@ -95,6 +96,14 @@ def _rank(jobs: Sequence[Job]) -> None:
         print(written)
 
 
+def _outcome(run: RunFolder, code: int) -> str:
+    """Returns what a job without a terminal came to, in a few words."""
+    summary = run.read_summary() or {}
+    if summary.get("status") == "finished":
+        return f"{summary['headline']['metric']} {summary['headline']['value']:.4g}, {summary['duration_s']:,.0f} s"
+    return summary.get("error") or ("interrupted" if code in INTERRUPTED else f"exit code {code}, see {console(run)}")
+
+
 def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
     """Runs all jobs of a sweep line, skipping finished ones and resuming those that were killed.
 
@@ -109,26 +118,40 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         ZooError: A job does not compose; nothing was started.
     """
     jobs = _jobs(overrides, config_dirs)
-    folder = jobs[0].run.path.parent
-    failed: list[str] = []
+    folder, settings = jobs[0].run.path.parent, jobs[0].config["sweep"]
+    titles = {}
     for number, job in enumerate(jobs, 1):
         words = " ".join(f"{key}={value}" for key, value in job.swept.items()) or "the only configuration"
+        titles[job.run] = f"[{number}/{len(jobs)}] {words}"
         if job.run.finished:
-            print(f"[{number}/{len(jobs)}] {words}: finished before, skipped", flush=True)
-            continue
-        goes_on = " (going on)" if job.run.started else ""
-        print(f"[{number}/{len(jobs)}] {words}{goes_on}", flush=True)
-        refuse_if_busy(job.run)
-        job.run.summary.unlink(missing_ok=True)
-        freeze(job.config, job.typed, job.run.path)
-        code = train_in_subprocess(job.run)
+            print(f"{titles[job.run]}: finished before, skipped", flush=True)
+    waiting = {job.run: job for job in jobs if not job.run.finished}
+
+    def begin(run: RunFolder) -> None:
+        print(f"{titles[run]}{' (going on)' if run.started else ''}", flush=True)
+        refuse_if_busy(run)
+        run.summary.unlink(missing_ok=True)
+        freeze(waiting[run].config, waiting[run].typed, run.path)
+
+    if settings["launcher"] != "process":
+        ended = by_submitit(list(waiting), begin, settings["launcher"], settings["slurm"], folder / "submitit")
+    elif settings["jobs"] > 1:
+        ended = side_by_side(list(waiting), begin, settings["jobs"])
+    else:
+        ended = one_after_the_other(list(waiting), begin)
+    failed, interrupted = [], 0
+    for run, code in ended:
         _write_summary(folder, jobs)
-        if code in (130, 143):
-            print("the sweep is interrupted: type the same line again, and it goes on here", flush=True)
-            return code
-        if code:
-            failed.append(f"job {number} ({words})")
+        if console(run).exists():
+            print(f"{titles[run]}: {_outcome(run, code)}", flush=True)
+        if code in INTERRUPTED:
+            interrupted = code
+        elif code:
+            failed.append(titles[run])
     _write_summary(folder, jobs)
+    if interrupted:
+        print("the sweep is interrupted: type the same line again, and it goes on here", flush=True)
+        return interrupted
     _rank(jobs)
     if failed:
         print(f"failed: {', '.join(failed)}")
