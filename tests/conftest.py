@@ -85,7 +85,7 @@ def train_here() -> Callable[[RunFolder], int]:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, train_here: Callable[[RunFolder], int]) -> None:
     """Lets `zoo.cli.main` train in this process, where what starts the other one is not what is tested."""
-    for user in ("start", "launchers"):
+    for user in ("start", "launchers", "tune"):
         monkeypatch.setattr(f"zoo.training.{user}.train_in_subprocess", train_here)
 
 

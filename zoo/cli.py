@@ -19,6 +19,7 @@ zoo: landmark deep-learning papers, one command away
                                             what there is
   zoo info NAME                             a model, dataset, experiment or
                                             release in full, every config key
+  zoo tune SEARCH [key=value …]             look for a good configuration
   zoo compare RUN|SWEEP…                    rank configurations, average seeds,
                                             draw their curves
   zoo verify [RUN|RELEASE…]                 releases measured again, beside
@@ -159,6 +160,24 @@ def _verify(arguments: list[str], become: bool) -> int:
     return 0 if verify(flags.releases) else 1
 
 
+def _tune(arguments: list[str], become: bool) -> int:
+    parser = _Parser(prog="zoo tune", add_help=False)
+    parser.add_argument("search", metavar="SEARCH")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--storage", metavar="URL")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("--config-dir", type=Path, action="append", default=[])
+    flags, overrides = parser.parse_known_intermixed_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("-")]:
+        raise ZooError(f"zoo tune has no flag {unknown[0]}; `zoo --help` shows its flags")
+    if flags.quiet:
+        overrides.append("trainer.enable_progress_bar=false")
+
+    from zoo.training.tune import tune
+
+    return tune(flags.search, overrides, flags.config_dir, flags.trials, flags.storage)
+
+
 def _compare(arguments: list[str], become: bool) -> int:
     parser = _Parser(prog="zoo compare", add_help=False)
     parser.add_argument("paths", nargs="+", metavar="RUN|SWEEP", type=Path)
@@ -198,6 +217,7 @@ VERBS: dict[str, Callable[[list[str], bool], int]] = {
     "predict": _predict,
     "list": _list,
     "info": _info,
+    "tune": _tune,
     "compare": _compare,
     "verify": _verify,
     "doctor": _doctor,

@@ -13,6 +13,10 @@ class ZooError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class PrunedError(ZooError):
+    """A trial of a search that is not worth going on with."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Returns up to `count` of the `known` names that look most like `name`, best first."""
     return get_close_matches(name, list(known), n=count, cutoff=0.5)

@@ -78,6 +78,11 @@ class Comparison:
     unfinished: tuple[RunFolder, ...]
 
 
+def telling(words: Sequence[str]) -> list[str]:
+    """Returns those of the words behind `zoo train` that say what is computed, the seed not among them."""
+    return [word for word in words if not word.startswith(_ALIKE)]
+
+
 def _runs_in(path: str | Path) -> list[RunFolder]:
     """Returns the run at a path, or those in the folder of a sweep, of a name or of all runs."""
     folder = Path(path).expanduser().absolute()
@@ -107,7 +112,7 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         if summary is None or summary.get("status") != "finished":
             unfinished.append(run)
             continue
-        words = tuple(word for word in run.read_overrides()["overrides"] if not word.startswith(_ALIKE))
+        words = tuple(telling(run.read_overrides()["overrides"]))
         finished[seedless_hash(run.read_config())].append((run, summary, words))
         metrics.setdefault(summary["headline"]["metric"], run)
     if not finished:

@@ -128,9 +128,10 @@ class TrainOnCluster:
         """Called by submitit when time is up or the node is needed: ends the training after its batch."""
         from submitit.helpers import DelayedSubmission
 
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.returncode is None:
             self._process.terminate()
-            self._process.wait()
+            # This interrupts `wait` above, which holds the lock that another `wait` would need.
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(TrainOnCluster(self.folder, requeue=True)) if self.requeue else None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from zoo.errors import ZooError
+from zoo.errors import PrunedError, ZooError
 from zoo.training.interrupts import Interrupted, Interrupts
 from zoo.training.run_folder import RunFolder, remove_fresh, remove_torn_writes, write_json
 
@@ -51,7 +51,7 @@ def _fail(run: RunFolder, error: BaseException, fresh: bool) -> int:
         _report(run, "interrupted", f"interrupted by {error}; {goes_on}", fresh)
         return error.exit_code
     if isinstance(error, ZooError):
-        _report(run, "failed", str(error), fresh)
+        _report(run, "pruned" if isinstance(error, PrunedError) else "failed", str(error), fresh)
         return 1
     log.error("".join(traceback.format_exception(error)))
     reason = " ".join(f"{type(error).__name__}: {error}".split())

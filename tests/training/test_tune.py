@@ -1,0 +1,180 @@
+"""Searches: real trials in processes of their own, pruned, broken, killed and gone on with."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from PIL import Image
+
+from zoo.cli import main
+from zoo.errors import PrunedError, ZooError
+from zoo.training.callbacks.pruning import Pruning
+from zoo.training.compose import compose, group_choices, resolve
+from zoo.training.run_folder import RunFolder
+from zoo.training.search_space import read_search
+
+TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "data.validation=200", "trainer.limit_train_batches=4"]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def search_file(folder: Path, text: str, name: str = "mine") -> list[str]:
+    (folder / "search").mkdir(parents=True)
+    (folder / "search" / f"{name}.yaml").write_text(text)
+    return ["--config-dir", str(folder)]
+
+
+RATE = "trials: 3\nstartup: 2\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1, log: true}\n"
+
+
+@pytest.mark.parametrize("name", group_choices("search"))
+def test_a_shipped_search_composes_with_its_command(name: str):
+    search = read_search(name)
+    header = (Path(__file__).parents[2] / "configs" / "search" / f"{name}.yaml").read_text().splitlines()[0]
+    assert header.startswith(f"# zoo tune {name} ")
+    words = header.removeprefix(f"# zoo tune {name} ").split()
+    assert "validation" not in header or "data.validation=" in header
+    ends = {key: each.get("choices") or [each["low"], each["high"]] for key, each in search.parameters.items()}
+    for draw in (min, max):
+        config = resolve(compose([*words, *(f"{key}={draw(values)}" for key, values in ends.items())]).config)
+        assert config["task"]["name"] == name
+    assert set(search.distributions()) == set(search.parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ("{}", "parameters names no config key"),
+        ("{optimizer.lr: 0.1}", "expected {low: …, high: …} or {choices: […]}"),
+        ("{optimizer.lr: {low: 1, hihg: 2}}", "has an unknown key 'hihg'"),
+        ("{optimizer.lr: {low: 1}}", "expected numbers low and high"),
+        ("{optimizer.lr: {low: 2, high: 1}}", "expected low < high"),
+        ("{optimizer.lr: {low: 0, high: 1, log: true}}", "low > 0 with log: true"),
+        ("{optimizer.lr: {choices: []}}", "expected choices alone"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(parameters: str, told: str, tmp_path: Path):
+    search_file(tmp_path, f"trials: 3\nstartup: 1\nparameters: {parameters}\n")
+    with pytest.raises(ZooError) as caught:
+        read_search("mine", [tmp_path])
+    assert told in str(caught.value)
+
+
+def test_mistakes_are_told_in_one_line_and_leave_nothing(one_line_error, tmp_path: Path):
+    runs = f"runs_dir={tmp_path / 'runs'}"
+    assert "unknown search 'images': there is adversarial, image_" in one_line_error("tune", "images", runs)
+    told = one_line_error("tune", "image_classification", "model=lenet5_modern", runs)
+    assert "a search needs a validation split" in told
+    assert "unknown key" in one_line_error("tune", "image_classification", *TINY, "optimizer.lrr=1", runs)
+    assert "is for zoo train" in one_line_error("tune", "image_classification", *TINY, "seed=1,2", runs)
+    assert "--trials 0 is not possible" in one_line_error("tune", "image_classification", *TINY, runs, "--trials", "0")
+    assert "no flag --fast" in one_line_error("tune", "image_classification", "--fast")
+    own = search_file(tmp_path / "own", RATE.replace("optimizer.lr:", "optimizer.rate:"))
+    assert "unknown key 'optimizer.rate'" in one_line_error("tune", "mine", *own, *TINY, runs)
+    assert not (tmp_path / "runs").exists()
+    own = search_file(tmp_path / "other", RATE)
+    told = one_line_error("tune", "mine", *own, *TINY, runs, "--storage", "sqlite:////no/such/folder/study.db")
+    assert "the study in sqlite:////no/such/folder/study.db cannot be opened" in told
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_search_ends_with_its_best_configuration(tmp_path: Path, capfd):
+    own = search_file(tmp_path / "own", RATE)
+    typed = ["tune", "mine", "-q", *own, *TINY, "trainer.max_epochs=1", f"runs_dir={tmp_path}", "sweep.name=found"]
+    assert main(typed) == 0
+    printed = capfd.readouterr().out
+    table = rows(tmp_path / "found")
+    assert [row["state"] for row in table] == ["complete"] * 3
+    best = min(table, key=lambda row: float(row["val/error"]))
+    assert f"best val/error {float(best['val/error']):.4g}, trial {best['trial']}" in printed
+    rate = f"{float(best['optimizer.lr']):.4g}"
+    assert f"optimizer.lr={float(rate)}" in printed.splitlines()[-1]
+    assert printed.splitlines()[-1].startswith("the best: zoo train model=lenet5_modern")
+    for row in table:
+        run = RunFolder(tmp_path / "found" / row["folder"])
+        assert run.read_config()["optimizer"]["lr"] == pytest.approx(float(row["optimizer.lr"]), rel=1e-3)
+        assert run.read_summary()["metrics"]["val/error"] == float(row["val/error"])
+    for name in ("history", "slice", "importances"):
+        with Image.open(tmp_path / "found" / f"{name}.png") as image:
+            assert min(image.size) > 200
+    # Typed again, nothing is left to do; with more trials only those are made.
+    assert main(typed) == 0
+    assert "[" not in capfd.readouterr().out
+    assert main([*typed, "--trials", "4"]) == 0
+    printed = capfd.readouterr().out
+    assert "[4/4] optimizer.lr=" in printed
+    assert "4 trials: 4 finished, 0 pruned, 0 failed" in printed
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path: Path, capfd):
+    text = "trials: 4\nstartup: 1\nparameters:\n  trainer.gradient_clip_algorithm: {choices: [norm, nonsense]}\n"
+    own = search_file(tmp_path / "own", text)
+    words = [*TINY, "trainer.max_epochs=1", "trainer.gradient_clip_val=1", f"runs_dir={tmp_path}", "sweep.name=found"]
+    code = main(["tune", "mine", "-q", *own, *words])
+    states = {row["trainer.gradient_clip_algorithm"]: row["state"] for row in rows(tmp_path / "found")}
+    assert set(states.items()) <= {("norm", "complete"), ("nonsense", "fail")}
+    assert len(rows(tmp_path / "found")) == 4
+    assert code == (0 if "complete" in states.values() else 1)
+    for row in rows(tmp_path / "found"):
+        assert bool(row["error"]) == (row["state"] == "fail")
+
+
+def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=storage, study_name="s", pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
+    first, second = study.ask(), study.ask()
+    for epoch, value in enumerate((5.0, 4.0)):
+        first.report(value, epoch)
+    study.tell(first, 4.0)
+
+    class Trainer:
+        sanity_checking, is_global_zero, current_epoch = False, True, 0
+        callback_metrics = {"val/error": torch.tensor(9.0)}  # noqa: RUF012
+
+    callback = Pruning(storage, "s", second.number, "val/error")
+    callback._study.pruner = study.pruner
+    with pytest.raises(PrunedError, match=r"val/error 9 after epoch 1 is behind"):
+        callback.on_validation_end(Trainer(), None)
+    assert study.trials[1].intermediate_values == {0: 9.0}
+    with pytest.raises(ZooError, match="has no trial 7"):
+        Pruning(storage, "s", 7, "val/error")
+
+
+@pytest.mark.slow
+def test_killed_and_typed_again_no_trial_is_lost_or_repeated(tmp_path: Path):
+    own = search_file(tmp_path / "own", RATE)
+    words = [
+        *TINY[:4],
+        "trainer.max_epochs=40",
+        "checkpoint.every_minutes=0",
+        f"runs_dir={tmp_path}",
+        "sweep.name=found",
+    ]
+    command = [sys.executable, "-m", "zoo", "tune", "mine", "-q", *own, *words]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    second = RunFolder(tmp_path / "found" / "trial_0001")
+    deadline = time.monotonic() + 200
+    while not second.started:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = (tmp_path / "found" / "trial_0000" / "summary.json").stat().st_mtime_ns
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert "[2/3] " in ended.stdout
+    assert "(going on)" in ended.stdout
+    assert [row["state"] for row in rows(tmp_path / "found")] in (["complete"] * 3, ["complete", "complete", "pruned"])
+    assert (tmp_path / "found" / "trial_0000" / "summary.json").stat().st_mtime_ns == first

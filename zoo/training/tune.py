@@ -1,0 +1,235 @@
+"""`zoo tune`: Optuna looks for a good configuration, each trial in a process and a folder of its own."""
+
+import csv
+import hashlib
+import io
+import shlex
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ZooError
+from zoo.training.compare import telling
+from zoo.training.compose import compose, parse_overrides
+from zoo.training.launchers import INTERRUPTED
+from zoo.training.run_folder import RunFolder, freeze, write_atomically
+from zoo.training.search_space import Search, read_search
+from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+_MACHINE = "machine"  # the attribute of a trial that says where its folder is
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ZooError('zoo tune needs Optuna: pip install "landmark-zoo[sweep]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _words(parameters: dict[str, Any]) -> list[str]:
+    """Returns parameters as they are typed: more than four digits of a number tell nothing."""
+    return [
+        f"{key}={float(f'{value:.4g}') if isinstance(value, float) else value}" for key, value in parameters.items()
+    ]
+
+
+class _Tuner:
+    """A search in its folder, and the study that it shares with whoever names the same storage."""
+
+    def __init__(self, search: Search, overrides: Sequence[str], config_dirs: Sequence[Path], storage: str | None):
+        self.search, self.overrides, self.config_dirs = search, list(overrides), config_dirs
+        # Whatever does not compose, or has no key of the search, is told before anything is made.
+        lows = {key: range_.get("low", range_.get("choices", [None])[0]) for key, range_ in search.parameters.items()}
+        config, _ = checked_config(compose([*self.overrides, *_words(lows)], config_dirs), config_dirs)
+        line = " ".join([search.name, *(word for word in overrides if not word.startswith("runs_dir="))])
+        self.name = config["sweep"]["name"] or f"tune_{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+        self.folder = Path(config["runs_dir"]) / self.name
+        self.metric, direction = _watched(config)
+        optuna = _optuna()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.storage = storage or f"sqlite:///{self.folder / 'study.db'}"
+        startup = search.startup
+        try:
+            self.study: Study = optuna.create_study(
+                storage=self.storage, study_name=self.name, load_if_exists=True, direction=direction,
+                sampler=optuna.samplers.TPESampler(n_startup_trials=startup),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=startup),
+            )  # fmt: skip
+        except Exception as error:  # whatever the database's driver makes of a wrong URL
+            raise ZooError(f"the study in {self.storage} cannot be opened: {error}") from error
+
+    def run_folder(self, number: int) -> RunFolder:
+        """Returns the folder of a trial."""
+        return RunFolder(self.folder / f"trial_{number:04}")
+
+    def trials(self, *states: str) -> "list[FrozenTrial]":
+        """Returns the trials in these states, of all machines."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in states]
+
+    def _left_behind(self) -> "Iterator[FrozenTrial]":
+        """Yields the trials of this machine that nobody is working at: their process was killed."""
+        for trial in self.trials("RUNNING"):
+            if trial.user_attrs.get(_MACHINE) != socket.gethostname():
+                continue
+            try:
+                refuse_if_busy(self.run_folder(trial.number))
+            except ZooError:
+                continue
+            yield trial
+
+    def _asked(self) -> "Iterator[FrozenTrial]":
+        """Yields new trials, until there are as many as wanted."""
+        while len(self.trials("RUNNING", "COMPLETE", "PRUNED", "FAIL")) < self.search.trials:
+            trial = self.study.ask(self.search.distributions())
+            trial.set_user_attr(_MACHINE, socket.gethostname())
+            yield self.study.get_trials(deepcopy=False)[trial.number]
+
+    def _freeze(self, trial: "FrozenTrial") -> RunFolder:
+        words = [*self.overrides, *_words(trial.params)]
+        config, typed = checked_config(compose(words, self.config_dirs), self.config_dirs)
+        config["callbacks"]["pruning"] = {
+            "_target_": "zoo.training.callbacks.pruning.Pruning", "storage": self.storage, "study": self.name,
+            "trial": trial.number, "monitor": self.metric,
+        }  # fmt: skip
+        run = self.run_folder(trial.number)
+        run.summary.unlink(missing_ok=True)
+        return freeze(config, typed, run.path)
+
+    def _try(self, trial: "FrozenTrial") -> int:
+        """Trains a trial, or goes on with it, and tells Optuna what it came to; returns an exit code."""
+        from optuna.trial import TrialState
+
+        if len(trial.params) < len(self.search.parameters):  # killed while its parameters were drawn
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            return 1
+        run = self.run_folder(trial.number)
+        goes_on = " (going on)" if run.started else ""
+        print(f"[{trial.number + 1}/{self.search.trials}] {' '.join(_words(trial.params))}{goes_on}", flush=True)
+        code = 0 if run.finished else train_in_subprocess(self._freeze(trial))
+        if code in INTERRUPTED:
+            return code
+        summary = run.read_summary() or {}
+        if summary.get("status") == "finished":
+            self.study.tell(trial.number, summary["metrics"][self.metric])
+        else:
+            pruned = summary.get("status") == "pruned"
+            self.study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        return 0
+
+    def run(self) -> int:
+        """Tries until there are enough trials; returns an exit code."""
+        for trials in (self._left_behind(), self._asked()):
+            for trial in trials:
+                code = self._try(trial)
+                self._write_summary()
+                if code in INTERRUPTED:
+                    print("the search is interrupted: type the same line again, and it goes on here", flush=True)
+                    return code
+        self._write_summary()
+        return self._report()
+
+    def _write_summary(self) -> None:
+        text = io.StringIO()
+        keys = list(self.search.parameters)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["trial", "state", *keys, self.metric, "error", "folder"])
+        for trial in self.study.get_trials(deepcopy=False):
+            run = self.run_folder(trial.number)
+            error = (run.read_summary() or {}).get("error") or ""
+            row = [trial.number, trial.state.name.lower(), *(trial.params.get(key, "") for key in keys)]
+            writer.writerow([*row, "" if trial.value is None else trial.value, error, run.path.name])
+        write_atomically(self.folder / "summary.csv", text.getvalue())
+
+    def _report(self) -> int:
+        states = {name: len(self.trials(name)) for name in ("COMPLETE", "PRUNED", "FAIL")}
+        counts = f"{states['COMPLETE']} finished, {states['PRUNED']} pruned, {states['FAIL']} failed"
+        print(f"{sum(states.values())} trials: {counts}; {self.folder / 'summary.csv'}")
+        if not states["COMPLETE"]:
+            return 1
+        for path in self._draw():
+            print(path)
+        best = self.study.best_trial
+        print(f"best {self.metric} {best.value:.4g}, trial {best.number}")
+        print(f"the best: {shlex.join(['zoo', 'train', *telling(self.overrides), *_words(best.params)])}")
+        return 0
+
+    def _draw(self) -> list[Path]:
+        """Writes Optuna's own plots."""
+        import warnings
+
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.visualization import matplotlib as plots
+
+        drawn: dict[str, Any] = {"history": plots.plot_optimization_history, "slice": plots.plot_slice}
+        if len(self.trials("COMPLETE")) > 1:
+            drawn["importances"] = plots.plot_param_importances
+        written = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            for name, draw in drawn.items():
+                axes = draw(self.study)
+                figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
+                written.append(self.folder / f"{name}.png")
+                figure.savefig(written[-1], dpi=120, bbox_inches="tight")
+        return written
+
+
+def _watched(config: dict[str, Any]) -> tuple[str, str]:
+    """Returns the metric that a search goes by, and whether it is to be made small or large.
+
+    Raises:
+        ZooError: Nothing is held out: the test split chooses no configuration.
+    """
+    from zoo.tasks.catalog import task_class
+
+    if not config["data"].get("validation", True):
+        raise ZooError(
+            "a search needs a validation split, since the test split chooses nothing: give data.validation=…"
+        )
+    headlines = task_class(config["task"]["name"]).headlines
+    headline = config["task"].get("headline") or next(iter(headlines))
+    direction = "minimize" if headlines[headline] == "min" else "maximize"
+    return headline.replace("test/", "val/"), direction
+
+
+def tune(
+    name: str,
+    overrides: Sequence[str],
+    config_dirs: Sequence[Path] = (),
+    trials: int | None = None,
+    storage: str | None = None,
+) -> int:
+    """Searches, going on with what an earlier call of the same line has left.
+
+    Args:
+        name: A file under `configs/search/`.
+        overrides: Words as for a single run, which all trials share.
+        config_dirs: Folders with config groups of the user's own.
+        trials: How many configurations are tried in all; by default as the search says.
+        storage: URL of a database that several machines share; by default a file in the search's folder.
+
+    Returns:
+        0 when there is a best configuration, 1 when no trial came to its end, 130 or 143 when interrupted.
+
+    Raises:
+        ZooError: The search or a word makes no sense; nothing was started.
+    """
+    for override in parse_overrides(overrides):
+        if override.is_sweep_override() or override.key_or_group in ("resume", "from_run"):
+            raise ZooError(f"{override.input_line} does not go with a search: it is for zoo train")
+    search = read_search(name, config_dirs)
+    if trials is not None:
+        if trials < 1:
+            raise ZooError(f"--trials {trials} is not possible: expected 1 or more")
+        search = Search(search.name, trials, search.startup, search.parameters)
+    return _Tuner(search, overrides, config_dirs, storage).run()
