@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from zoo.cli import HELP, VERBS
 from zoo.data.catalog import DATASETS
@@ -154,3 +155,18 @@ def test_each_record_was_measured_with_the_config_its_command_composes_today(rec
     config, typed = checked_config(compose(words))
     assert config_hash(config) == record["config_hash"]
     assert typed["modified"] == []
+
+
+def test_the_file_for_wandb_s_agents_composes():
+    (block,) = fenced(TEXTS["scaling.md"], "yaml")
+    sweep = yaml.safe_load(block)
+    program, verb, *words, arguments = sweep["command"]
+    assert [program, verb, arguments] == ["zoo", "train", "${args_no_hyphens}"]
+    for choose in (min, max):
+        chosen = {
+            key: choose(each.get("values") or [each["min"], each["max"]]) for key, each in sweep["parameters"].items()
+        }
+        config, _ = checked_config(compose([*words, *(f"{key}={value}" for key, value in chosen.items())]))
+        assert "wandb" in config["logger"]
+        assert config["data"]["validation"] > 0
+    assert sweep["metric"] == {"name": "val/error", "goal": "minimize"}

@@ -13,9 +13,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
+from zoo.cli import main
 from zoo.training.compose import parse_overrides
 from zoo.training.loggers import TensorBoard, WeightsAndBiases
-from zoo.training.run_folder import RunFolder
+from zoo.training.run_folder import RunFolder, group_runs
 from zoo.training.start import resume_run
 
 pytestmark = pytest.mark.xdist_group("loggers")
@@ -191,3 +192,19 @@ def test_without_a_mode_and_not_logged_in_wandb_is_offline(tmp_path, monkeypatch
 
 def test_tensorboard_writes_where_the_run_is(tmp_path):
     assert Path(TensorBoard(tmp_path).log_dir) == tmp_path / "tensorboard"
+
+
+def test_the_jobs_of_a_sweep_are_a_group(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    typed = ["model=lenet5_modern", "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    assert main(["train", "-m", "-q", *typed, "logger=wandb", f"runs_dir={tmp_path}", "sweep.name=mine"]) == 0
+    (folder,) = (path.parent for path in tmp_path.glob("mine/*/config.yaml"))
+    (found,) = offline_runs(RunFolder(folder))
+    assert (found.run.run_group, found.run.job_type) == ("mine", "sweep")
+
+
+def test_a_group_that_was_typed_counts():
+    config = {"logger": {"wandb": {"group": "theirs", "job_type": None}}}
+    group_runs(config, "ours", "trial")
+    assert config["logger"]["wandb"] == {"group": "theirs", "job_type": "trial"}
+    group_runs({"logger": {}}, "ours", "trial")  # no W&B, nothing to do

@@ -84,8 +84,8 @@ def group_choices(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
 
 
 def config_groups(config_dirs: Sequence[Path] = ()) -> list[str]:
-    """Returns the names of the config groups, such as model and data."""
-    return _options(".", config_dirs, ObjectType.GROUP)
+    """Returns the names of the config groups, such as model and data; what searches try is no part of a config."""
+    return [group for group in _options(".", config_dirs, ObjectType.GROUP) if group != "search"]
 
 
 def flat_keys(config: DictConfig, prefix: str = "") -> list[str]:

@@ -42,6 +42,7 @@ class WeightsAndBiases(WandbLogger):
         project: The W&B project.
         entity: The W&B team; by default the user's own.
         group: Shows runs of one group together.
+        job_type: Of which kind the run is within its group.
         tags: Labels.
     """
 
@@ -51,6 +52,7 @@ class WeightsAndBiases(WandbLogger):
         project: str = "landmark-zoo",
         entity: str | None = None,
         group: str | None = None,
+        job_type: str | None = None,
         tags: list[str] | None = None,
     ) -> None:
         id_file = folder / "wandb_id"
@@ -67,6 +69,7 @@ class WeightsAndBiases(WandbLogger):
             offline=offline,
             entity=entity,
             group=group,
+            job_type=job_type,
             tags=tags or [],
             resume="allow",
         )

@@ -182,6 +182,12 @@ def freeze(config: dict[str, Any], typed: dict[str, Any], folder: Path | None = 
     return run
 
 
+def group_runs(config: dict[str, Any], group: str, kind: str) -> None:
+    """Tells W&B, where it is a logger, which runs belong together; what was typed counts."""
+    if node := config["logger"].get("wandb"):
+        node |= {"group": node.get("group") or group, "job_type": node.get("job_type") or kind}
+
+
 def remove_fresh(run: RunFolder) -> None:
     """Removes a folder that was made for a run which never began, and folders that are empty without it.
 

@@ -13,7 +13,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.launchers import INTERRUPTED, by_submitit, console, one_after_the_other, side_by_side
-from zoo.training.run_folder import RunFolder, config_hash, freeze, write_atomically
+from zoo.training.run_folder import RunFolder, config_hash, freeze, group_runs, write_atomically
 from zoo.training.start import checked_config, refuse_if_busy
 
 
@@ -131,6 +131,7 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         print(f"{titles[run]}{' (going on)' if run.started else ''}", flush=True)
         refuse_if_busy(run)
         run.summary.unlink(missing_ok=True)
+        group_runs(waiting[run].config, folder.name, "sweep")
         freeze(waiting[run].config, waiting[run].typed, run.path)
 
     if settings["launcher"] != "process":

@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 from zoo.training.compare import telling
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.launchers import INTERRUPTED
-from zoo.training.run_folder import RunFolder, freeze, write_atomically
+from zoo.training.run_folder import RunFolder, freeze, group_runs, write_atomically
 from zoo.training.search_space import Search, read_search
 from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
 
@@ -98,6 +98,7 @@ class _Tuner:
             "_target_": "zoo.training.callbacks.pruning.Pruning", "storage": self.storage, "study": self.name,
             "trial": trial.number, "monitor": self.metric,
         }  # fmt: skip
+        group_runs(config, self.name, "trial")
         run = self.run_folder(trial.number)
         run.summary.unlink(missing_ok=True)
         return freeze(config, typed, run.path)
