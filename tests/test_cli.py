@@ -102,3 +102,8 @@ def test_a_reader_that_has_had_enough_is_no_error(words: list[str]):
     os.close(writer)
     assert ended.stderr == ""
     assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["--trials", "--storage", "--out", "--json", "--csv", "--quiet", "--config-dir"])
+def test_help_has_every_flag_of_training_searching_and_comparing(flag: str):
+    assert flag in HELP

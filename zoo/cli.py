@@ -47,6 +47,14 @@ Flags of `zoo train`:
   --config-dir DIR    config files of your own, beside the shipped ones
   --cfg job, --info, --hydra-help           passed on to Hydra
 
+Flags of `zoo tune`, besides -q and --config-dir:
+  --trials N          how many configurations to try, in all
+  --storage URL       a database that several machines share
+
+Flags of `zoo compare`:
+  --out PICTURE       instead of comparison.png in the current folder
+  --json, --csv       the ranking for programs, and no picture but with --out
+
 `zoo info lenet5` explains every config key. ZOO_DEBUG=1 shows tracebacks."""
 
 

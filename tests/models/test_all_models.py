@@ -184,3 +184,15 @@ def test_in_bfloat16_it_learns_nearly_the_same(name: str):
         slopes.append(torch.cat([each.flatten() for each in torch.autograd.grad(loss, list(net.parameters()))]))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert F.cosine_similarity(*slopes, dim=0) > 0.97
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT if MODELS[name].task != "q_learning"])
+def test_with_weights_of_bfloat16_it_answers_nearly_the_same(name: str):
+    net, _, (inputs, _) = build(name)
+    exact = scores_of(net.eval(), inputs).detach()
+    given = inputs if isinstance(inputs, tuple) or not inputs.is_floating_point() else inputs.bfloat16()
+    scores = scores_of(net.bfloat16(), given)
+    assert scores.dtype == torch.bfloat16
+    assert F.cosine_similarity(scores.float().flatten(), exact.flatten(), dim=0) > 0.95
+    if scores.requires_grad:
+        scores.float().sum().backward()

@@ -44,3 +44,14 @@ def test_a_second_backward_pass_is_refused():
     smoothed.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="no second backward pass"):
         smoothed.backward()
+
+
+def test_float16_keeps_small_probabilities_until_the_loss_is_scaled():
+    logits = torch.zeros(1, 1, 4, dtype=torch.float16)
+    logits[..., 1] = 18.0  # the others have a probability of 1.5e-8, which is 0 in float16
+    logits.requires_grad_()
+    smoothed, _ = smoothed_loss(logits, torch.tensor([[1]]), 0.0)
+    (gradient,) = torch.autograd.grad(smoothed * 65536, logits)
+    expected = logits.detach().double().softmax(dim=2)[0, 0, 2] * 65536
+    assert gradient.dtype == torch.float16
+    assert float(gradient[0, 0, 2]) == pytest.approx(float(expected), rel=0.01)

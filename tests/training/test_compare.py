@@ -148,3 +148,11 @@ def test_runs_without_curves_have_no_figure(tmp_path: Path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "runs"]) == 0
     assert "comparison.png" not in capsys.readouterr().out
+
+
+def test_runs_on_other_data_and_repeated_seeds_are_not_averaged(tmp_path: Path):
+    for place, value in (("one", 1.0), ("two", 5.0), ("two", 7.0)):
+        make_run(tmp_path / "runs", "data=imagefolder", f"data.dir={tmp_path / place}", "model=resnet18", value=value)
+    one, two = compare([tmp_path / "runs"]).configurations
+    assert (one.values, two.values) == ([1.0], [7.0])  # of two runs with one seed the later one
+    assert f"data.dir={tmp_path / 'one'}" in one.command

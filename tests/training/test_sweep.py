@@ -14,7 +14,7 @@ import pytest
 
 from zoo.cli import main
 from zoo.training.compose import compose
-from zoo.training.run_folder import RunFolder, config_hash
+from zoo.training.run_folder import RunFolder, config_hash, folder_name
 from zoo.training.start import checked_config
 
 TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
@@ -150,3 +150,18 @@ def test_sigterm_reaches_the_job_and_ends_the_sweep(tmp_path):
     assert sweep.process.returncode == 143
     assert [row["status"] for row in summary(sweep.folder)] == ["finished", "interrupted"]
     assert "[2/2] seed=2 (going on)" in sweep.type_again()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_jobs_of_different_tasks_end_without_a_ranking(tmp_path, capfd):
+    words = ["model=lenet5_modern,gan_mlp", *TINY[1:], "trainer.limit_val_batches=1", f"runs_dir={tmp_path}"]
+    assert main(["train", "-m", "-q", *words]) == 0
+    printed = capfd.readouterr().out
+    assert "no ranking: the runs are judged by different metrics" in printed
+    assert "2 of 2 jobs finished" in printed
+
+
+def test_how_a_sweep_is_run_changes_no_name():
+    words = ["model=lenet5", "seed=1,2"]
+    assert folder_name("sweep", words) == folder_name("sweep", [*words, "sweep.jobs=4", "runs_dir=x", "logger=none"])
+    assert folder_name("sweep", words) != folder_name("sweep", [*words, "optimizer.lr=1"])

@@ -15,10 +15,11 @@ from PIL import Image
 
 from zoo.cli import main
 from zoo.errors import PrunedError, ZooError
-from zoo.training.callbacks.pruning import Pruning
-from zoo.training.compose import compose, group_choices, resolve
+from zoo.training.callbacks.pruning import STORAGE, Pruning
+from zoo.training.compose import compose, group_choices, parse_overrides, resolve
 from zoo.training.run_folder import RunFolder
 from zoo.training.search_space import read_search
+from zoo.training.tune import _typed
 
 TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "data.validation=200", "trainer.limit_train_batches=4"]
 
@@ -34,7 +35,7 @@ def search_file(folder: Path, text: str, name: str = "mine") -> list[str]:
     return ["--config-dir", str(folder)]
 
 
-RATE = "trials: 3\nstartup: 2\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1, log: true}\n"
+RATE = "trials: 3\nstartup: 5\nparameters:\n  optimizer.lr: {low: 0.001, high: 0.1, log: true}\n"
 
 
 @pytest.mark.parametrize("name", group_choices("search"))
@@ -84,7 +85,10 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(one_line_error, tmp_pat
     assert not (tmp_path / "runs").exists()
     own = search_file(tmp_path / "other", RATE)
     told = one_line_error("tune", "mine", *own, *TINY, runs, "--storage", "sqlite:////no/such/folder/study.db")
-    assert "the study in sqlite:////no/such/folder/study.db cannot be opened" in told
+    assert "the study in sqlite://… cannot be opened" in told
+    assert "one trial at a time" in one_line_error("tune", "image_classification", *TINY, runs, "sweep.jobs=2")
+    told = one_line_error("tune", "q_learning", "model=dqn_mlp", "task.headline=train/return_last_500k", runs)
+    assert "is known at the end alone" in told
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -99,7 +103,8 @@ def test_a_search_ends_with_its_best_configuration(tmp_path: Path, capfd):
     assert f"best val/error {float(best['val/error']):.4g}, trial {best['trial']}" in printed
     rate = f"{float(best['optimizer.lr']):.4g}"
     assert f"optimizer.lr={float(rate)}" in printed.splitlines()[-1]
-    assert printed.splitlines()[-1].startswith("the best: zoo train model=lenet5_modern")
+    own_folder = f"--config-dir {tmp_path / 'own'}"
+    assert printed.splitlines()[-1].startswith(f"the best: zoo train {own_folder} model=lenet5_modern")
     for row in table:
         run = RunFolder(tmp_path / "found" / row["folder"])
         assert run.read_config()["optimizer"]["lr"] == pytest.approx(float(row["optimizer.lr"]), rel=1e-3)
@@ -118,37 +123,49 @@ def test_a_search_ends_with_its_best_configuration(tmp_path: Path, capfd):
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path: Path, capfd):
-    text = "trials: 4\nstartup: 1\nparameters:\n  trainer.gradient_clip_algorithm: {choices: [norm, nonsense]}\n"
+    text = "trials: 2\nstartup: 1\nparameters:\n  trainer.gradient_clip_algorithm: {choices: [nonsense]}\n"
     own = search_file(tmp_path / "own", text)
     words = [*TINY, "trainer.max_epochs=1", "trainer.gradient_clip_val=1", f"runs_dir={tmp_path}", "sweep.name=found"]
-    code = main(["tune", "mine", "-q", *own, *words])
-    states = {row["trainer.gradient_clip_algorithm"]: row["state"] for row in rows(tmp_path / "found")}
-    assert set(states.items()) <= {("norm", "complete"), ("nonsense", "fail")}
-    assert len(rows(tmp_path / "found")) == 4
-    assert code == (0 if "complete" in states.values() else 1)
-    for row in rows(tmp_path / "found"):
-        assert bool(row["error"]) == (row["state"] == "fail")
+    assert main(["tune", "mine", "-q", *own, *words]) == 1
+    assert [row["state"] for row in rows(tmp_path / "found")] == ["fail", "fail"]
+    assert all("gradient_clip_algorithm" in row["error"] for row in rows(tmp_path / "found"))
+    assert "2 trials: 0 finished, 0 pruned, 2 failed" in capfd.readouterr().out
 
 
-def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path):
+class Training:
+    """What the callback sees of a trainer."""
+
+    sanity_checking, is_global_zero, current_epoch = False, True, 0
+    callback_metrics = {"val/error": torch.tensor(9.0)}  # noqa: RUF012
+
+
+def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path, monkeypatch):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    study = optuna.create_study(storage=storage, study_name="s", pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
-    first, second = study.ask(), study.ask()
-    for epoch, value in enumerate((5.0, 4.0)):
-        first.report(value, epoch)
-    study.tell(first, 4.0)
-
-    class Trainer:
-        sanity_checking, is_global_zero, current_epoch = False, True, 0
-        callback_metrics = {"val/error": torch.tensor(9.0)}  # noqa: RUF012
-
-    callback = Pruning(storage, "s", second.number, "val/error")
-    callback._study.pruner = study.pruner
+    monkeypatch.setenv(STORAGE, storage)
+    study = optuna.create_study(storage=storage, study_name="s")
+    trials = [study.ask() for _ in range(3)]
+    for number, trial in enumerate(trials[:2]):
+        trial.report(5.0, 0)
+        Pruning("s", 2, 2, "val/error").on_validation_end(Training(), None)  # too few have come to their end
+        study.tell(trial, 4.0 + number)
     with pytest.raises(PrunedError, match=r"val/error 9 after epoch 1 is behind"):
-        callback.on_validation_end(Trainer(), None)
-    assert study.trials[1].intermediate_values == {0: 9.0}
-    with pytest.raises(ZooError, match="has no trial 7"):
-        Pruning(storage, "s", 7, "val/error")
+        Pruning("s", 2, 2, "val/error").on_validation_end(Training(), None)
+    assert study.trials[2].intermediate_values == {0: 9.0}
+    with pytest.raises(ZooError, match="there is no trial 7"):
+        Pruning("s", 7, 2, "val/error")
+    monkeypatch.delenv(STORAGE)  # a run that was made from a trial
+    Pruning("s", 2, 2, "val/error").on_validation_end(Training(), None)
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [(None, "null"), (True, "true"), (3, "3"), (0.00045185158, "0.0004519"), ("norm", "norm"), ("a b,c=d", '"a b,c=d"'),
+     ("null", '"null"'), ("1e3", '"1e3"'), ("", '""')],
+)  # fmt: skip
+def test_values_come_out_of_the_command_line_as_they_went_in(value, typed: str):
+    assert _typed(value) == typed
+    (override,) = parse_overrides([f"name={_typed(value)}"])
+    assert override.value() == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value)
 
 
 @pytest.mark.slow

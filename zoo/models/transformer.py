@@ -69,7 +69,7 @@ class MultiHeadAttention(nn.Module):
         slow = queries.dtype == torch.bfloat16 and queries.device.type == "cpu" and torch.is_grad_enabled()
         with torch.autocast("cpu", enabled=False) if slow else nullcontext():
             given = (queries.float(), keys.float(), values.float()) if slow else (queries, keys, values)
-            read = F.scaled_dot_product_attention(*given, seen, is_causal=causal)
+            read = F.scaled_dot_product_attention(*given, seen, is_causal=causal).to(queries.dtype)
         return self.output(read.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, keys: Tensor, seen: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from zoo.data.tokenizing import PAD
 
-_ROWS = 64  # tokens whose probabilities are worked on at once
+_ROWS = 64  # tokens whose probabilities are worked on at once, on a CPU
 
 
 def smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -38,9 +38,13 @@ class _SmoothedSum(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         kind = torch.promote_types(logits.dtype, torch.float32)  # a sum is too large for the few digits of bfloat16
         plain, spread = torch.zeros(2, dtype=kind, device=logits.device)
-        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        for start in range(0, len(logits), _ROWS):
-            rows = slice(start, start + _ROWS)
+        ctx.kind = logits.dtype
+        # float16 has no digits left for small probabilities before the loss is scaled.
+        kept = kind if logits.dtype == torch.float16 else logits.dtype
+        gradient = torch.empty_like(logits, dtype=kept) if ctx.needs_input_grad[0] else None
+        step = _ROWS if logits.device.type == "cpu" else max(1, len(logits))
+        for start in range(0, len(logits), step):
+            rows = slice(start, start + step)
             right, written = targets[rows, None], (targets[rows, None] != PAD).to(kind)
             log_probabilities = logits[rows].to(kind).log_softmax(dim=1)
             plain -= (log_probabilities.gather(1, right) * written).sum()
@@ -62,4 +66,4 @@ class _SmoothedSum(torch.autograd.Function):
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:
             raise RuntimeError("the gradient of smoothed_loss is there once: no second backward pass")
-        return gradient.mul_(scale), None, None
+        return gradient.mul_(scale).to(ctx.kind), None, None

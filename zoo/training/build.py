@@ -84,7 +84,8 @@ def build_optimizer(config: dict[str, Any], parameters: Iterable[tuple[str, nn.P
     # In mixed precision Lightning clips no gradients that a fused optimizer might scale itself.
     clipped = trainer["gradient_clip_val"] is not None and "mixed" in str(trainer["precision"])
     on_cpu = all(each.device.type == "cpu" for _, each in named)
-    fused = "fused" in known and "fused" not in node and on_cpu and not clipped
+    chosen = {"fused", "foreach", "differentiable"} & set(node)
+    fused = "fused" in known and not chosen and on_cpu and not clipped
     return build(node, Optimizer, named, **({"fused": True} if fused else {}))
 
 

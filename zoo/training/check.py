@@ -163,7 +163,8 @@ def _check_sweep(sweep: dict[str, Any]) -> None:
     launcher, slurm = sweep.get("launcher", "process"), sweep.get("slurm", {})
     if launcher not in LAUNCHERS:
         raise ZooError(f"sweep.launcher={launcher} is not possible: choose {', '.join(LAUNCHERS)}")
-    counts = {"sweep.jobs": (sweep.get("jobs", 1), 1)} | {
+    jobs = sweep.get("jobs")
+    counts = {"sweep.jobs": (1 if jobs is None else jobs, 1)} | {
         f"sweep.slurm.{key}": (slurm.get(key, least), least)
         for key, least in (("timeout_minutes", 1), ("cpus", 1), ("gpus", 0))
     }

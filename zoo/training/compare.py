@@ -14,11 +14,17 @@ from typing import Any
 from rich.table import Table
 
 from zoo.errors import ZooError
-from zoo.training.run_folder import RunFolder, seedless_hash
+from zoo.training.run_folder import WITHOUT_EFFECT, RunFolder, seedless_hash
 from zoo.training.screen import columns, show
 
 # Words that do not make two runs different from each other.
-_ALIKE = ("seed=", "runs_dir=", "name=", "logger", "sweep.", "trainer.enable_progress_bar=", "data.dir=")
+_ALIKE = (*WITHOUT_EFFECT, "seed=", "name=")
+
+
+def command(words: Sequence[str], config_dirs: Sequence[str | Path]) -> str:
+    """Returns a `zoo train` command to be pasted."""
+    folders = [word for folder in config_dirs for word in ("--config-dir", str(Path(folder).absolute()))]
+    return shlex.join(["zoo", "train", *folders, *words])
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Configuration:
     @property
     def command(self) -> str:
         """The command that runs it once more, with another seed than any so far."""
-        return shlex.join(["zoo", "train", *self.words, f"seed={max(self.seeds) + 1}"])
+        folders = self.runs[0].read_overrides().get("config_dirs", [])
+        return command([*self.words, f"seed={max(self.seeds) + 1}"], folders)
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         ZooError: No run has finished, a folder is none, or the runs are judged by different metrics.
     """
     runs = {run.path: run for path in paths for run in _runs_in(path)}
-    finished: dict[str, list[tuple[RunFolder, dict[str, Any], tuple[str, ...]]]] = defaultdict(list)
+    finished: dict[tuple[str, ...], dict[int, tuple[RunFolder, dict[str, Any], tuple[str, ...]]]] = defaultdict(dict)
     unfinished: list[RunFolder] = []
     metrics: dict[str, RunFolder] = {}
     for run in runs.values():
@@ -113,18 +120,19 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
             unfinished.append(run)
             continue
         words = tuple(telling(run.read_overrides()["overrides"]))
-        finished[seedless_hash(run.read_config())].append((run, summary, words))
+        # A folder that was typed may be the data itself. Of two runs with the same seed the later one counts.
+        key = (seedless_hash(run.read_config()), *(word for word in words if word.startswith("data.dir=")))
+        finished[key][summary["seed"]] = run, summary, words
         metrics.setdefault(summary["headline"]["metric"], run)
     if not finished:
         raise ZooError(f"none of the {len(runs)} runs has finished: there is nothing to compare yet")
     if len(metrics) > 1:
         examples = ", ".join(f"{metric} ({run.path})" for metric, run in metrics.items())
         raise ZooError(f"the runs are judged by different metrics: {examples}; compare those of one")
-    shared = set.intersection(*(set(words) for group in finished.values() for *_, words in group))
+    shared = set.intersection(*(set(words) for group in finished.values() for *_, words in group.values()))
     configurations = []
     for group in finished.values():
-        group.sort(key=lambda each: each[1]["seed"])
-        folders, summaries, typed = zip(*group, strict=True)
+        folders, summaries, typed = zip(*(group[seed] for seed in sorted(group)), strict=True)
         own = [word for word in typed[0] if word not in shared]
         label = " ".join(own) or (" ".join(typed[0]) if len(finished) == 1 else "") or "(as shipped)"
         configurations.append(Configuration(typed[0], label, folders, summaries))

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +14,7 @@ from zoo.training.run_folder import RunFolder
 from zoo.training.start import train_in_subprocess, training_command
 
 Begin = Callable[[RunFolder], None]  # what is to be done right before a job starts
-Ended = Iterator[tuple[RunFolder, int]]  # each job when it has ended, and its exit code
+Ended = Generator[tuple[RunFolder, int], None, None]  # each job when it has ended, and its exit code
 
 INTERRUPTED = (130, 143)
 _LOOK_S = 0.1  # between two looks at whether a job has ended
@@ -89,6 +89,8 @@ def side_by_side(runs: Sequence[RunFolder], begin: Begin, jobs: int) -> Ended:
                             environment = share_of(slot, jobs, cores, gpus)
                             process = subprocess.Popen(training_command(run), stdout=file, stderr=file, env=environment)
                         running[slot] = run, process
+                        if stopping:  # since it was looked at
+                            process.send_signal(signal.SIGTERM)
                 time.sleep(_LOOK_S)
                 for slot, (run, process) in list(running.items()):
                     if (code := process.poll()) is not None:
@@ -98,6 +100,9 @@ def side_by_side(runs: Sequence[RunFolder], begin: Begin, jobs: int) -> Ended:
             except KeyboardInterrupt:
                 stopping = True
     finally:
+        for _, process in running.values():  # where something else went wrong: none goes on alone
+            process.terminate()
+            process.wait()
         signal.signal(signal.SIGTERM, before)
 
 
@@ -135,12 +140,15 @@ class TrainOnCluster:
         return DelayedSubmission(TrainOnCluster(self.folder, requeue=True)) if self.requeue else None
 
 
-def by_submitit(runs: Sequence[RunFolder], begin: Begin, launcher: str, slurm: dict[str, Any], folder: Path) -> Ended:
-    """Hands all jobs to submitit and waits for them; interrupted, it cancels them.
+def by_submitit(
+    runs: Sequence[RunFolder], begin: Begin, jobs: int | None, launcher: str, slurm: dict[str, Any], folder: Path
+) -> Ended:
+    """Hands jobs to submitit and waits for them; interrupted, it cancels them.
 
     Args:
         runs: Their folders, on a file system that the nodes see.
         begin: Called before each is handed over.
+        jobs: How many are handed over at a time; None for all.
         launcher: `"local"` for processes of this machine, or `"slurm"`.
         slurm: `partition`, `timeout_minutes`, `requeue`, `cpus` and `gpus`.
         folder: Where submitit keeps its files.
@@ -162,28 +170,31 @@ def by_submitit(runs: Sequence[RunFolder], begin: Begin, launcher: str, slurm: d
         slurm_additional_parameters={"requeue" if requeue else "no_requeue": True},
         **({"slurm_partition": slurm["partition"]} if slurm["partition"] else {}),
     )  # fmt: skip
-    handed: dict[RunFolder, Any] = {}
-    interrupted = 0
+    waiting, handed = list(runs), dict[RunFolder, Any]()
+    received = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = number
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        for run in runs:
-            begin(run)
-            handed[run] = executor.submit(TrainOnCluster(str(run.path), requeue=requeue))
-        while handed:
+        while waiting or handed:
+            while waiting and (jobs is None or len(handed) < jobs):
+                begin(run := waiting.pop(0))
+                handed[run] = executor.submit(TrainOnCluster(str(run.path), requeue=requeue))
             time.sleep(_LOOK_S if launcher == "local" else _LOOK_AT_QUEUE_S)
             for run, job in list(handed.items()):
                 if job.done():
                     del handed[run]
                     yield run, 1 if job.exception() else job.result()
     except KeyboardInterrupt:
-        interrupted = INTERRUPTED[0]
+        received = received or signal.SIGINT
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for job in handed.values():
             job.cancel()
     for run in handed:
-        yield run, interrupted
+        yield run, 130 if received == signal.SIGINT else 143

@@ -42,7 +42,7 @@ def top_level_types() -> dict[str, str]:
         "imports": "list[str]",
         "claim": "dict | list[dict] | null",
         "checkpoint.every_minutes": "float",
-        "sweep.jobs": "int",
+        "sweep.jobs": "int | null",
         "sweep.launcher": " | ".join(LAUNCHERS),
         "sweep.slurm.partition": path,
         **dict.fromkeys(("sweep.slurm.timeout_minutes", "sweep.slurm.cpus", "sweep.slurm.gpus"), "int"),

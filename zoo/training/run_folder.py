@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from zoo.errors import ZooError
 
 # What does not change what a run computes is left out of its hash.
 _NOT_IN_HASH = ("name", "runs_dir", "logger", "resume", "from_run", "checkpoint", "claim", "release", "sweep")
+# Nor do these words on the command line.
+WITHOUT_EFFECT = ("runs_dir=", "logger", "sweep.", "trainer.enable_progress_bar=")
 _NOT_COMPARED = ("seed", "compile", "channels_last")
 _HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
@@ -53,14 +56,15 @@ class RunFolder:
         return config
 
     def read_overrides(self) -> dict[str, Any]:
-        """Returns what was typed: `overrides`, `experiment`, `modified`.
+        """Returns what was typed: `overrides`, `experiment`, `modified`, and `config_dirs` if there were any.
 
         Raises:
             ZooError: The file is missing or damaged.
         """
         try:
             typed = yaml.load(self.overrides.read_text(encoding="utf-8"), Loader=_YAML)
-            return {key: typed[key] for key in ("overrides", "experiment", "modified")}
+            wanted = {key: typed[key] for key in ("overrides", "experiment", "modified")}
+            return wanted | ({"config_dirs": typed["config_dirs"]} if "config_dirs" in typed else {})
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
             raise ZooError(f"{self.overrides} is missing or damaged: {self.path} is no whole run folder") from error
 
@@ -180,6 +184,12 @@ def freeze(config: dict[str, Any], typed: dict[str, Any], folder: Path | None = 
             f"cannot write the run folder under {config['runs_dir']}: {error.strerror}; choose another with runs_dir=…"
         ) from error
     return run
+
+
+def folder_name(kind: str, words: Sequence[str]) -> str:
+    """Returns a name for what was typed, the same however its runs are started and shown."""
+    line = " ".join(word for word in words if not word.startswith(WITHOUT_EFFECT))
+    return f"{kind}_{hashlib.sha256(line.encode()).hexdigest()[:8]}"
 
 
 def group_runs(config: dict[str, Any], group: str, kind: str) -> None:

@@ -59,7 +59,7 @@ def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tupl
     """Resolves and checks a composed config.
 
     Returns:
-        The config, and what goes into `overrides.yaml` (overrides, experiment, how it was modified).
+        The config, and what goes into `overrides.yaml` (overrides, experiment, how it was modified, config folders).
 
     Raises:
         ZooError: Whatever is wrong with it.
@@ -77,7 +77,9 @@ def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tupl
         modified = _modified(config, composed.overrides, own)
         if modified:
             mark_modified(config, modified)
-    return config, {"overrides": composed.overrides, "experiment": composed.experiment, "modified": modified}
+    typed = {"overrides": composed.overrides, "experiment": composed.experiment, "modified": modified}
+    folders = [str(Path(folder).absolute()) for folder in config_dirs]
+    return config, typed | ({"config_dirs": folders} if folders else {})
 
 
 def existing_run(path: str) -> RunFolder:

@@ -1,7 +1,6 @@
 """`zoo train -m`: every combination of comma-separated values, each in a process and a folder of its own."""
 
 import csv
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.launchers import INTERRUPTED, by_submitit, console, one_after_the_other, side_by_side
-from zoo.training.run_folder import RunFolder, config_hash, freeze, group_runs, write_atomically
+from zoo.training.run_folder import RunFolder, config_hash, folder_name, freeze, group_runs, write_atomically
 from zoo.training.start import checked_config, refuse_if_busy
 
 
@@ -39,8 +38,7 @@ def _jobs(overrides: Sequence[str], config_dirs: Sequence[Path]) -> list[Job]:
         if override.key_or_group in ("resume", "from_run"):
             raise ZooError(f"{override.input_line} does not go with -m: a sweep typed again resumes by itself")
     names = {override.key_or_group for override in parsed if override.is_sweep_override()}
-    line = " ".join(word for word in overrides if not word.startswith(("runs_dir=", "trainer.enable_progress_bar=")))
-    default_name = f"sweep_{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+    default_name = folder_name("sweep", overrides)
     jobs: dict[Path, Job] = {}
     for words in BasicSweeper.split_arguments(parsed, None)[0]:
         config, typed = checked_config(compose(words, config_dirs), config_dirs)
@@ -90,10 +88,13 @@ def _rank(jobs: Sequence[Job]) -> None:
     from zoo.training.compare import compare, print_ranking
     from zoo.training.compare_figure import save_comparison  # matplotlib takes a second
 
-    comparison = compare([job.run.path for job in jobs])
-    print_ranking(comparison)
-    if written := save_comparison(comparison, jobs[0].run.path.parent / "comparison.png"):
-        print(written)
+    try:
+        comparison = compare([job.run.path for job in jobs])
+        print_ranking(comparison)
+        if written := save_comparison(comparison, jobs[0].run.path.parent / "comparison.png"):
+            print(written)
+    except ZooError as error:  # such as jobs of different tasks: they have finished all the same
+        print(f"no ranking: {error}")
 
 
 def _outcome(run: RunFolder, code: int) -> str:
@@ -134,21 +135,26 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         group_runs(waiting[run].config, folder.name, "sweep")
         freeze(waiting[run].config, waiting[run].typed, run.path)
 
+    at_once = settings["jobs"]
     if settings["launcher"] != "process":
-        ended = by_submitit(list(waiting), begin, settings["launcher"], settings["slurm"], folder / "submitit")
-    elif settings["jobs"] > 1:
-        ended = side_by_side(list(waiting), begin, settings["jobs"])
+        ended = by_submitit(list(waiting), begin, at_once, settings["launcher"], settings["slurm"], folder / "submitit")
+    elif (at_once or 1) > 1:
+        ended = side_by_side(list(waiting), begin, at_once)
     else:
         ended = one_after_the_other(list(waiting), begin)
     failed, interrupted = [], 0
-    for run, code in ended:
-        _write_summary(folder, jobs)
-        if console(run).exists():
-            print(f"{titles[run]}: {_outcome(run, code)}", flush=True)
-        if code in INTERRUPTED:
-            interrupted = code
-        elif code:
-            failed.append(titles[run])
+    try:
+        for run, code in ended:
+            _write_summary(folder, jobs)
+            if console(run).exists():
+                print(f"{titles[run]}: {_outcome(run, code)}", flush=True)
+            if code in INTERRUPTED:
+                interrupted = code
+            elif code:
+                failed.append(titles[run])
+    except KeyboardInterrupt:  # here, and not while a launcher waited for its jobs
+        ended.close()
+        interrupted = INTERRUPTED[0]
     _write_summary(folder, jobs)
     if interrupted:
         print("the sweep is interrupted: type the same line again, and it goes on here", flush=True)

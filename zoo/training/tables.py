@@ -119,7 +119,8 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
 
     drawn = {name: figure.caption for name, figure in FIGURES.items() if figure.draw(records) is not None}
     drawn |= {name: figure.caption for name, figure in shipped_figures().items()} | {"critic_surfaces": CAPTION}
-    parts += ["## Figures", "Drawn by `python scripts/figures.py`, from these records and the shipped releases."]
+    drawn_by = "`python scripts/figures.py --critics`"
+    parts += ["## Figures", f"Drawn by {drawn_by}, from these records and the shipped releases."]
     parts += [f"![{caption}](figures/{name}.png)\n\n{caption}." for name, caption in drawn.items()]
     return "\n\n".join(parts) + "\n"
 

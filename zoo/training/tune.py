@@ -1,19 +1,24 @@
 """`zoo tune`: Optuna looks for a good configuration, each trial in a process and a folder of its own."""
 
 import csv
-import hashlib
 import io
-import shlex
+import json
+import os
+import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from zoo.errors import ZooError
-from zoo.training.compare import telling
+from zoo.training.callbacks.pruning import STORAGE
+from zoo.training.compare import command, telling
 from zoo.training.compose import compose, parse_overrides
 from zoo.training.launchers import INTERRUPTED
-from zoo.training.run_folder import RunFolder, freeze, group_runs, write_atomically
+from zoo.training.run_folder import RunFolder, folder_name, freeze, group_runs, write_atomically
 from zoo.training.search_space import Search, read_search
 from zoo.training.start import checked_config, refuse_if_busy, train_in_subprocess
 
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _MACHINE = "machine"  # the attribute of a trial that says where its folder is
+_ASKING = timedelta(minutes=10)  # far more than it takes to ask for a trial
+_NO_STRINGS = ("null", "true", "false", "nan", "inf")
 
 
 def _optuna() -> Any:
@@ -33,11 +40,21 @@ def _optuna() -> Any:
     return optuna
 
 
+def _state(name: str) -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState[name]
+
+
+def _typed(value: Any) -> str:
+    """Returns a value as it is typed: more than four digits of a number tell nothing."""
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value not in _NO_STRINGS else json.dumps(value)
+    return json.dumps(float(f"{value:.4g}") if isinstance(value, float) else value)
+
+
 def _words(parameters: dict[str, Any]) -> list[str]:
-    """Returns parameters as they are typed: more than four digits of a number tell nothing."""
-    return [
-        f"{key}={float(f'{value:.4g}') if isinstance(value, float) else value}" for key, value in parameters.items()
-    ]
+    return [f"{key}={_typed(value)}" for key, value in parameters.items()]
 
 
 class _Tuner:
@@ -46,24 +63,29 @@ class _Tuner:
     def __init__(self, search: Search, overrides: Sequence[str], config_dirs: Sequence[Path], storage: str | None):
         self.search, self.overrides, self.config_dirs = search, list(overrides), config_dirs
         # Whatever does not compose, or has no key of the search, is told before anything is made.
-        lows = {key: range_.get("low", range_.get("choices", [None])[0]) for key, range_ in search.parameters.items()}
+        lows = {
+            key: each["choices"][0] if "choices" in each else each["low"] for key, each in search.parameters.items()
+        }
         config, _ = checked_config(compose([*self.overrides, *_words(lows)], config_dirs), config_dirs)
-        line = " ".join([search.name, *(word for word in overrides if not word.startswith("runs_dir="))])
-        self.name = config["sweep"]["name"] or f"tune_{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+        if config["sweep"]["jobs"] is not None or config["sweep"]["launcher"] != "process":
+            raise ZooError("zoo tune makes one trial at a time: for several, type the line in several terminals")
+        self.name = config["sweep"]["name"] or folder_name("tune", [search.name, *overrides])
         self.folder = Path(config["runs_dir"]) / self.name
         self.metric, direction = _watched(config)
+        self.best_counts = config["select"] == "best"
         optuna = _optuna()
+        self.distributions = search.distributions()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.storage = storage or f"sqlite:///{self.folder / 'study.db'}"
-        startup = search.startup
+        os.environ[STORAGE] = self.storage  # for the trials
         try:
             self.study: Study = optuna.create_study(
                 storage=self.storage, study_name=self.name, load_if_exists=True, direction=direction,
-                sampler=optuna.samplers.TPESampler(n_startup_trials=startup),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=startup),
+                sampler=optuna.samplers.TPESampler(n_startup_trials=search.startup),
             )  # fmt: skip
-        except Exception as error:  # whatever the database's driver makes of a wrong URL
-            raise ZooError(f"the study in {self.storage} cannot be opened: {error}") from error
+        except Exception as error:  # whatever the database's driver makes of a wrong URL, which may hold a password
+            kind = self.storage.partition("://")[0]
+            raise ZooError(f"the study in {kind}://… cannot be opened: {type(error).__name__}") from error
 
     def run_folder(self, number: int) -> RunFolder:
         """Returns the folder of a trial."""
@@ -73,66 +95,93 @@ class _Tuner:
         """Returns the trials in these states, of all machines."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name in states]
 
-    def _left_behind(self) -> "Iterator[FrozenTrial]":
-        """Yields the trials of this machine that nobody is working at: their process was killed."""
-        for trial in self.trials("RUNNING"):
-            if trial.user_attrs.get(_MACHINE) != socket.gethostname():
-                continue
-            try:
-                refuse_if_busy(self.run_folder(trial.number))
-            except ZooError:
-                continue
-            yield trial
+    def _taken(self, number: int) -> FileLock | None:
+        """Takes a trial for this process; None when another one of this machine is at it."""
+        lock = FileLock(self.folder / f".trial_{number:04}.lock")
+        try:
+            lock.acquire(timeout=0)
+            refuse_if_busy(self.run_folder(number))  # a training whose search was killed alone
+        except (Timeout, ZooError):
+            lock.release()
+            return None
+        return lock
 
-    def _asked(self) -> "Iterator[FrozenTrial]":
-        """Yields new trials, until there are as many as wanted."""
-        while len(self.trials("RUNNING", "COMPLETE", "PRUNED", "FAIL")) < self.search.trials:
-            trial = self.study.ask(self.search.distributions())
-            trial.set_user_attr(_MACHINE, socket.gethostname())
-            yield self.study.get_trials(deepcopy=False)[trial.number]
+    def _next(self) -> "tuple[FrozenTrial, FileLock] | None":
+        """Returns a trial that nobody is working at, or a new one; None when there are as many as wanted."""
+        machine = socket.gethostname()
+        with FileLock(self.folder / ".lock"):  # of all searches of this machine, one at a time looks around
+            for trial in self.trials("RUNNING"):
+                owner = trial.user_attrs.get(_MACHINE)
+                long_ago = trial.datetime_start is None or datetime.now() - trial.datetime_start > _ASKING
+                if owner is None and long_ago:  # killed while it was asked for
+                    self.study.tell(trial.number, state=_state("FAIL"), skip_if_finished=True)
+                elif owner == machine and (lock := self._taken(trial.number)):
+                    return trial, lock
+            if len(self.trials("RUNNING", "COMPLETE", "PRUNED", "FAIL")) >= self.search.trials:
+                return None
+            try:
+                asked = self.study.ask(self.distributions)
+            except ValueError as error:
+                raise ZooError(f"the search {self.search.name} was changed since {self.folder} was begun: {error}; "
+                               "give it another name with sweep.name=…") from error  # fmt: skip
+            asked.set_user_attr(_MACHINE, machine)
+            lock = FileLock(self.folder / f".trial_{asked.number:04}.lock")
+            lock.acquire(timeout=0)
+            return self.study.get_trials(deepcopy=False)[asked.number], lock
 
     def _freeze(self, trial: "FrozenTrial") -> RunFolder:
         words = [*self.overrides, *_words(trial.params)]
         config, typed = checked_config(compose(words, self.config_dirs), self.config_dirs)
         config["callbacks"]["pruning"] = {
-            "_target_": "zoo.training.callbacks.pruning.Pruning", "storage": self.storage, "study": self.name,
-            "trial": trial.number, "monitor": self.metric,
+            "_target_": "zoo.training.callbacks.pruning.Pruning", "study": self.name, "trial": trial.number,
+            "startup": self.search.startup, "monitor": self.metric,
         }  # fmt: skip
         group_runs(config, self.name, "trial")
         run = self.run_folder(trial.number)
         run.summary.unlink(missing_ok=True)
         return freeze(config, typed, run.path)
 
+    def _value(self, number: int) -> float | None:
+        """Returns what was measured on what is held out, of the weights that the run keeps."""
+        if self.metric.startswith("val/"):
+            metrics = (self.run_folder(number).read_summary() or {})["metrics"]
+            return metrics.get(self.metric)
+        # Players: the games of the final test are others than those after each epoch, and choose nothing.
+        reported = self.study.get_trials(deepcopy=False)[number].intermediate_values
+        if not reported:
+            return None
+        if self.best_counts:
+            return (min if self.study.direction.name == "MINIMIZE" else max)(reported.values())
+        return reported[max(reported)]
+
     def _try(self, trial: "FrozenTrial") -> int:
         """Trains a trial, or goes on with it, and tells Optuna what it came to; returns an exit code."""
-        from optuna.trial import TrialState
-
-        if len(trial.params) < len(self.search.parameters):  # killed while its parameters were drawn
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            return 1
         run = self.run_folder(trial.number)
         goes_on = " (going on)" if run.started else ""
         print(f"[{trial.number + 1}/{self.search.trials}] {' '.join(_words(trial.params))}{goes_on}", flush=True)
         code = 0 if run.finished else train_in_subprocess(self._freeze(trial))
         if code in INTERRUPTED:
             return code
-        summary = run.read_summary() or {}
-        if summary.get("status") == "finished":
-            self.study.tell(trial.number, summary["metrics"][self.metric])
-        else:
-            pruned = summary.get("status") == "pruned"
-            self.study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        value = self._value(trial.number) if run.finished else None
+        pruned = (run.read_summary() or {}).get("status") == "pruned"
+        state = None if value is not None else _state("PRUNED" if pruned else "FAIL")
+        self.study.tell(trial.number, value, state, skip_if_finished=True)
+        if run.finished and value is None:
+            raise ZooError(f"{self.metric} was not measured in {run.path}: a search needs a validation")
         return 0
 
     def run(self) -> int:
         """Tries until there are enough trials; returns an exit code."""
-        for trials in (self._left_behind(), self._asked()):
-            for trial in trials:
+        while (taken := self._next()) is not None:
+            trial, lock = taken
+            try:
                 code = self._try(trial)
-                self._write_summary()
-                if code in INTERRUPTED:
-                    print("the search is interrupted: type the same line again, and it goes on here", flush=True)
-                    return code
+            finally:
+                lock.release()
+            self._write_summary()
+            if code in INTERRUPTED:
+                print("the search is interrupted: type the same line again, and it goes on here", flush=True)
+                return code
         self._write_summary()
         return self._report()
 
@@ -158,7 +207,7 @@ class _Tuner:
             print(path)
         best = self.study.best_trial
         print(f"best {self.metric} {best.value:.4g}, trial {best.number}")
-        print(f"the best: {shlex.join(['zoo', 'train', *telling(self.overrides), *_words(best.params)])}")
+        print(f"the best: {command([*telling(self.overrides), *_words(best.params)], self.config_dirs)}")
         return 0
 
     def _draw(self) -> list[Path]:
@@ -199,6 +248,8 @@ def _watched(config: dict[str, Any]) -> tuple[str, str]:
         )
     headlines = task_class(config["task"]["name"]).headlines
     headline = config["task"].get("headline") or next(iter(headlines))
+    if not headline.startswith(("test/", "eval/")):
+        raise ZooError(f"task.headline={headline} is known at the end alone: a search goes by what is held out")
     direction = "minimize" if headlines[headline] == "min" else "maximize"
     return headline.replace("test/", "val/"), direction
 

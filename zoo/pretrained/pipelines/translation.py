@@ -24,7 +24,8 @@ class Translated(NamedTuple):
 
     Attributes:
         translation: In plain words.
-        score: Its log-probability in nats, the end included, divided by the length penalty: what the search maximises.
+        score: Its log-probability in nats, the end included, divided by the length penalty: what the search maximises,
+            but that of a translation which was broken off it counts no end.
         source_tokens: What the model read, its S tokens, the end of the sentence the last of them.
         target_tokens: What it wrote, T tokens, with the end.
         alignment: Which share of its attention each written token gave each one of the source, `(T, S)`; rows sum to

@@ -1,34 +1,42 @@
 """Ends trials of a search that fall behind the others."""
 
+import os
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from zoo.errors import PrunedError, ZooError
 
+STORAGE = "ZOO_STUDY_STORAGE"  # set by `zoo tune` for its trials; a database's URL may hold a password
+
 
 class Pruning(Callback):
-    """Tells Optuna how a trial is doing after each epoch, and ends it where Optuna says so.
+    """Tells Optuna how a trial is doing after each validation, and ends it where Optuna says so.
+
+    Without `ZOO_STUDY_STORAGE` in the environment it does nothing: a run that was made from a trial is none.
 
     Args:
-        storage: URL of the study's storage.
         study: The study's name.
         trial: The trial's number.
+        startup: How many trials run to their end before one is ended.
         monitor: The metric that is watched, e.g. `val/error`.
 
     Raises:
-        ZooError: Optuna is not installed, or the study cannot be opened.
+        ZooError: There is no such trial.
     """
 
-    def __init__(self, storage: str, study: str, trial: int, monitor: str) -> None:
-        try:
-            import optuna
-
-            self._study = optuna.load_study(study_name=study, storage=storage)
-            self._trial = optuna.Trial(self._study, self._study.trials[trial]._trial_id)
-        except ImportError:
-            raise ZooError('a search needs Optuna: pip install "landmark-zoo[sweep]"') from None
-        except (KeyError, IndexError) as error:
-            raise ZooError(f"{storage} has no trial {trial} of a study {study}") from error
+    def __init__(self, study: str, trial: int, startup: int, monitor: str) -> None:
         self.monitor = monitor
+        self._trial = None
+        if not (storage := os.environ.get(STORAGE)):
+            return
+        import optuna
+
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=startup)
+        try:
+            found = optuna.load_study(study_name=study, storage=storage, pruner=pruner)
+            self._trial = optuna.Trial(found, found.trials[trial]._trial_id)
+        except (KeyError, IndexError) as error:
+            raise ZooError(f"there is no trial {trial} of a study {study}") from error
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports, where that is a number.
@@ -37,7 +45,7 @@ class Pruning(Callback):
             PrunedError: The trial is not worth going on with.
         """
         value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None or not trainer.is_global_zero:
+        if self._trial is None or trainer.sanity_checking or value is None or not trainer.is_global_zero:
             return
         self._trial.report(float(value), trainer.current_epoch)
         if self._trial.should_prune():
