@@ -54,9 +54,9 @@ class TranslationPipeline:
         ZooError: The tokeniser is that of another model, or the model cannot translate.
 
     Example:
-        >>> translate = zoo.pipeline("transformer_tiny-multi30k_de_en")  # doctest: +SKIP
-        >>> translate("Ein Hund läuft durch den Schnee.").translation  # doctest: +SKIP
-        'A dog runs through the snow.'
+        >>> translate = zoo.pipeline("rnnsearch_small-multi30k_de_en")
+        >>> translate("Ein brauner Hund rennt durch den tiefen Schnee.").translation
+        'A brown dog runs through the deep snow.'
     """
 
     def __init__(self, model: nn.Module, card: dict[str, Any], tokenizer: SentenceTokenizer) -> None:
