@@ -101,7 +101,7 @@ def test_killed_and_resumed_is_as_if_nothing_had_been(
         (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=1.0 is not possible for task=adversarial", 2),
         (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches=2 is not possible", 2),
         (["task.objective=hinge"], "task.objective=hinge is not possible", 1),
-        (["optimizer=adam"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
+        (["scheduler=goodfellow2014"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
         (["data.mean=per_pixel"], "adversarial training needs images without a mean image", 1),
         (["task.classifier=lenet6"], "lenet6", 1),
     ],

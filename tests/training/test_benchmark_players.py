@@ -27,7 +27,8 @@ CARTPOLE = ("model=dqn_mlp", "data=cartpole", "logger=none", "task.warmup=200", 
 @pytest.mark.parametrize("simultaneous", [True, False])
 def test_the_bare_loop_plays_as_our_trainer_does(simultaneous: bool, tmp_path: Path):
     words = ("model=gan_mlp", "data=digits", "data.batch_size=20", f"task.simultaneous={simultaneous}", "logger=none",
-             "task.samples=10", "trainer=cpu")  # fmt: skip
+             "task.samples=10", "trainer=cpu", "optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014",
+             "scheduler_interval=step")  # fmt: skip
     ours, _ = built_for(words, tmp_path, STEPS)
     ours.trainer.fit(ours.task, datamodule=ours.data)
     bare, config = built_for(words, tmp_path, STEPS)

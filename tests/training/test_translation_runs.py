@@ -60,7 +60,7 @@ def test_a_run_leaves_a_release_that_translates(finished: RunFolder):
     assert set(pipeline.tokenizer.tokens) == {"<pad>", "<s>", "</s>", "<unk>", ".", *spaced}
     translated = pipeline("drei vier.")
     assert translated.source_tokens == ["drei", "vier", ".", "</s>"]
-    assert set(translated.text.replace(".", " ").split()) <= {*GERMAN, *ENGLISH, "<unk>"}
+    assert set(translated.translation.replace(".", " ").split()) <= {*GERMAN, *ENGLISH, "<unk>"}
     torch.testing.assert_close(translated.alignment.sum(dim=1), torch.ones(len(translated.target_tokens)))
 
 
@@ -145,7 +145,7 @@ def test_dates_are_learnt_without_a_download(tmp_path: Path, train, monkeypatch:
         "name": "dates", "dir": None, "batch_size": 256, "tokenizer": "character", "vocabulary": 200,
     }  # fmt: skip
     assert torch.load(run.checkpoints / "last.ckpt", weights_only=True)["global_step"] == 3
-    assert set(zoo.pipeline(run.path)("4 may 1998", beam=1).text) <= set("abcdefghijlmnoprstuvwy0123456789 -,./")
+    assert set(zoo.pipeline(run.path)("4 may 1998", beam=1).translation) <= set("abcdefghijlmnoprstuvwy0123456789 -,./")
     assert not (tmp_path / "cache").exists()
 
 
