@@ -91,7 +91,7 @@ def test_updates_that_are_drawn_together_are_made_one_after_the_other(double_q: 
     together, apart = task_for(double_q=double_q), task_for(double_q=double_q)
     losses = together._learn(batch(), updates=3)
     expected = [apart._learn(Transitions(*(part[first : first + 2] for part in batch())))[0] for first in (0, 2, 4)]
-    torch.testing.assert_close(torch.stack(losses), torch.stack(expected))
+    torch.testing.assert_close(losses, torch.stack(expected))
     torch.testing.assert_close(together.model.weight, apart.model.weight)
     assert together.updates == apart.updates == 3
 

@@ -143,12 +143,22 @@ class QLearning(Task):
         name = "replay" if self.trainer.world_size == 1 else f"replay_{self.global_rank}"
         return Path(self.trainer.default_root_dir) / "checkpoints" / name
 
+    def on_fit_start(self) -> None:
+        """Lets numbers too small for float32's full precision count as zero."""
+        # The running averages of weights that have stopped learning sink to such numbers, with which CPUs compute a
+        # hundred times as slowly.
+        torch.set_flush_denormal(True)
+
+    def on_fit_end(self) -> None:
+        """Lets them count again."""
+        torch.set_flush_denormal(False)
+
     def training_step(self, batch: Tick, batch_idx: int) -> dict[str, Tensor] | None:
         """Plays a tick, and learns in it; returns the mean loss of its updates, None during the warm-up."""
         environments = batch.environments
         memory, draw = self._prepare(environments)
         count = len(environments)
-        losses: list[Tensor] = []
+        losses: list[Tensor] = []  # of each update
         for _ in range(self.count_samples(batch) // count):
             frames = environments.frames.copy()
             epsilon = 1.0 if self.steps < self.warmup else self.epsilon()
@@ -162,59 +172,56 @@ class QLearning(Task):
             before, self.steps = self.steps, self.steps + count
             due = int(max(0, self.steps - self.warmup) / self.steps_per_update)
             while (updates := min(due - self.updates, _AT_ONCE)) > 0:
-                losses += self._learn(memory.sample(updates * batch.batch_size, draw, self.device), updates)
+                losses.append(self._learn(memory.sample(updates * batch.batch_size, draw, self.device), updates))
             if self.steps // self.target_every > before // self.target_every:
                 self.target.load_state_dict(self.model.state_dict())
         self._games += [(self.steps, game.score, game.length) for game in environments.games]
         environments.games = []
         if not losses:
             return None
-        loss = torch.stack(losses)
+        loss = torch.cat(losses)
         self._sums["loss"] += float(loss.sum())
-        self._sums["updates"] += len(losses)
+        self._sums["updates"] += len(loss)
         return {"loss": loss.mean()}
 
-    def _learn(self, batch: Transitions, updates: int = 1) -> list[Tensor]:
-        """Makes updates, each with its share of the transitions; returns the mean loss of each."""
-        shares = [Transitions(*each) for each in zip(*(part.chunk(updates) for part in batch), strict=True)]
-        # The network that the goals are made of stands still meanwhile; not so in double Q-learning.
-        goals = [None] * updates if self.double_q else self._goal(batch).chunk(updates)
-        losses, values = [], []
-        for each, goal in zip(shares, goals, strict=True):
-            loss, of_actions = self._update(each, self._goal(each) if goal is None else goal)
-            losses.append(loss)
-            values.append(of_actions)
-        self.updates += updates
-        self._sums["q"] += float(torch.cat(values).amax(dim=1).mean()) * updates
-        return losses
+    def _learn(self, batch: Transitions, updates: int = 1) -> Tensor:
+        """Makes updates, each with its share of the transitions; returns the mean loss of each, `(updates,)`.
 
-    @torch.no_grad()
-    def _goal(self, batch: Transitions) -> Tensor:
-        """Returns what the values of the actions should have been, `(B,)`."""
-        after = self.target(batch.following).float()
-        if self.double_q:
-            chosen = self.model(batch.following).argmax(dim=1, keepdim=True)
-            following = after.gather(1, chosen)[:, 0]
-        else:
-            following = after.amax(dim=1)
-        return batch.rewards + self.discount * following * ~batch.terminal
-
-    def _update(self, batch: Transitions, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """Makes one update; returns the mean loss of the minibatch, and the values of all actions `(B, A)`."""
-        values = self.model(batch.observations).float()  # bfloat16 could not tell an error of 0.1 in a value of 20
-        value = values.gather(1, batch.actions[:, None])[:, 0]
-        # Huber's loss with its knee at 1 is the squared error whose gradient is clipped to ±1.
-        loss = F.huber_loss(value, goal, reduction="sum")
+        Huber's loss with its knee at 1 is the squared error whose gradient is clipped to ±1. With that written down,
+        and all that the updates do not change computed for all of them, a small network learns faster by a fifth.
+        """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        self.model.zero_grad()
-        sought = loss if self.sum_gradients else loss / len(goal)
-        if self.trainer.world_size == 1:
-            sought.backward()  # `manual_backward` takes as long as the backward pass of a small network
-        else:
-            self.manual_backward(sought)
-        optimizer.step()
-        return loss.detach() / len(goal), values.detach()
+        parameters = list(self.model.parameters())
+        actions = batch.actions[:, None]
+        with torch.no_grad():
+            after = self.target(batch.following).float()  # (N, A)
+        best = after.amax(dim=1, keepdim=True)
+        rewards, discounts = batch.rewards[:, None], self.discount * ~batch.terminal[:, None]
+        weights = torch.zeros_like(after).scatter_(1, actions, 1.0 if self.sum_gradients else updates / len(actions))
+        parts = (batch.observations, batch.following, after, best, rewards, discounts, weights)
+        found, goals = list[Tensor](), list[Tensor]()
+        for share in zip(*(part.chunk(updates) for part in parts), strict=True):
+            seen, following, valued, highest, reward, discount, weight = share
+            if self.double_q:
+                with torch.no_grad():
+                    highest = valued.gather(1, self.model(following).argmax(dim=1, keepdim=True))
+            goal = torch.addcmul(reward, discount, highest)  # (B, 1)
+            for parameter in parameters:  # `zero_grad` looks for them anew
+                parameter.grad = None
+            values = self.model(seen).float()  # bfloat16 could not tell an error of 0.1 in a value of 20
+            gradient = (values.detach() - goal).clamp_(-1, 1).mul_(weight)  # (B, A), 0 but for the actions taken
+            if self.trainer.world_size == 1:
+                values.backward(gradient)  # `manual_backward` takes as long as the backward pass of a small network
+            else:
+                self.manual_backward(values, gradient)
+            optimizer.step()
+            found.append(values.detach())
+            goals.append(goal)
+        self.updates += updates
+        values, goal = torch.cat(found), torch.cat(goals)
+        self._sums["q"] += float(values.amax(dim=1).mean()) * updates
+        return F.huber_loss(values.gather(1, actions), goal, reduction="none").view(updates, -1).mean(dim=1)
 
     def on_train_epoch_end(self) -> None:
         """Reports the games that ended in the epoch, and its updates."""
