@@ -188,7 +188,7 @@ class QLearning(Task):
         """Makes updates, each with its share of the transitions; returns the mean loss of each, `(updates,)`.
 
         Huber's loss with its knee at 1 is the squared error whose gradient is clipped to ±1. With that written down,
-        and all that the updates do not change computed for all of them, a small network learns faster by a fifth.
+        and all that the updates do not change computed for all of them, a small network learns faster by a seventh.
         """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
