@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from zoo.data.rendering import write_gif
 from zoo.decoding.alignment import draw_alignments
 from zoo.locations import shipped
 from zoo.pretrained.pipelines import pipeline
@@ -40,12 +42,18 @@ def interpolations(release: Path) -> Figure:
     return grid(pipeline(release).interpolate(10, seed=1), columns=16)  # two lines of eight a row
 
 
+def game(release: Path) -> list[np.ndarray]:
+    """The pictures of a game that a release plays, not chosen by hand."""
+    return pipeline(release).film(seed=1)
+
+
 class ReleaseFigure(NamedTuple):
-    """A figure that is drawn where a release is shipped, and what stands below it."""
+    """A figure, or the pictures of a film, that is drawn where a release is shipped, and what stands below it."""
 
     release: str
-    draw: Callable[[Path], Figure]
+    draw: Callable[[Path], Figure | list[np.ndarray]]
     caption: str
+    ending: str = "png"
 
 
 FIGURES = {
@@ -57,6 +65,7 @@ FIGURES = {
         "transformer_tiny-multi30k_de_en", alignments,
         "The same of the Transformer, the mean over the heads of its last layer",
     ),
+    "game_dqn_mlp_cartpole": ReleaseFigure("dqn_mlp-cartpole", game, "A game of dqn_mlp on CartPole", "gif"),
     "samples_gan_mlp": ReleaseFigure(
         "gan_mlp-mnist", samples, "Samples of gan_mlp, not chosen (after Goodfellow et al. 2014, Figure 2)"
     ),
@@ -77,6 +86,10 @@ def draw_release_figures(folder: Path) -> list[Path]:
     """Draws every figure whose release is shipped into a folder, and returns the files."""
     written = []
     for name, figure in shipped_figures().items():
-        written.append(folder / f"{name}.png")
-        figure.draw(shipped("pretrained") / figure.release).savefig(written[-1], dpi=120)
+        written.append(folder / f"{name}.{figure.ending}")
+        drawn = figure.draw(shipped("pretrained") / figure.release)
+        if isinstance(drawn, Figure):
+            drawn.savefig(written[-1], dpi=120)
+        else:
+            write_gif(drawn, written[-1])
     return written

@@ -117,11 +117,12 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
     from zoo.training.paper_figures import FIGURES
     from zoo.training.release_figures import shipped_figures
 
-    drawn = {name: figure.caption for name, figure in FIGURES.items() if figure.draw(records) is not None}
-    drawn |= {name: figure.caption for name, figure in shipped_figures().items()} | {"critic_surfaces": CAPTION}
+    drawn = {f"{name}.png": figure.caption for name, figure in FIGURES.items() if figure.draw(records) is not None}
+    drawn |= {f"{name}.{figure.ending}": figure.caption for name, figure in shipped_figures().items()}
+    drawn |= {"critic_surfaces.png": CAPTION}
     drawn_by = "`python scripts/figures.py --critics`"
     parts += ["## Figures", f"Drawn by {drawn_by}, from these records and the shipped releases."]
-    parts += [f"![{caption}](figures/{name}.png)\n\n{caption}." for name, caption in drawn.items()]
+    parts += [f"![{caption}](figures/{name})\n\n{caption}." for name, caption in drawn.items()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -74,6 +74,16 @@ class QLearningPipeline:
         """
         return self._play(episodes, seed, epsilon, None)
 
+    def film(self, seed: int = 0) -> list[np.ndarray]:
+        """Plays one game, and returns its pictures, uint8 `(H, W, 3)`.
+
+        Raises:
+            ZooError: Nothing here can draw the environment.
+        """
+        frames: list[np.ndarray] = []
+        self._play(1, seed, None, frames)
+        return frames
+
     def _play(self, episodes: int, seed: int, epsilon: float | None, frames: list[np.ndarray] | None) -> list[Episode]:
         share = self.card["task"]["evaluation_epsilon"] if epsilon is None else epsilon
         if type(episodes) is not int or episodes < 1:
