@@ -75,10 +75,10 @@ class QLearningPipeline:
         return self._play(episodes, seed, epsilon, None)
 
     def film(self, seed: int = 0) -> list[np.ndarray]:
-        """Plays one game, and returns its pictures, uint8 `(H, W, 3)`.
+        """Plays one game, and returns what a person would have seen before each action, uint8 `(H, W, 3)`.
 
         Raises:
-            ZooError: Nothing here can draw the environment.
+            ZooError: Nothing here can draw the environment, or the seed makes no sense.
         """
         frames: list[np.ndarray] = []
         self._play(1, seed, None, frames)
@@ -102,7 +102,7 @@ class QLearningPipeline:
                 if frames is None or first or len(frames) >= _LONGEST_GIF:
                     return
                 if (seen := picture(game)) is None:
-                    raise ZooError(f"nothing here can draw {self.card['data']['name']}: leave --gif out")
+                    raise ZooError(f"nothing here can draw {self.card['data']['name']}: play it without --gif")
                 frames.append(seen)
 
             games = play(self.model, environments, share, own, device, watch)
