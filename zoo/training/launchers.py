@@ -10,8 +10,9 @@ from types import FrameType
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.training.processes import training_command
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import train_in_subprocess, training_command
+from zoo.training.start import train_in_subprocess
 
 Begin = Callable[[RunFolder], None]  # what is to be done right before a job starts
 Ended = Generator[tuple[RunFolder, int], None, None]  # each job when it has ended, and its exit code
