@@ -138,8 +138,9 @@ def _check_own_steps(config: dict[str, Any]) -> None:
 def _check_claims(config: dict[str, Any]) -> None:
     claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
     for claim in filter(None, claims):
-        if not isinstance(claim, dict) or set(claim) != _CLAIM_KEYS:
-            raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}")
+        if not isinstance(claim, dict) or set(claim) - {"miss"} != _CLAIM_KEYS:
+            raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}, and may have miss: why our "
+                           "number is worse")  # fmt: skip
 
 
 def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: str) -> None:

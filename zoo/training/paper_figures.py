@@ -136,7 +136,12 @@ FIGURES = {
         partial(returns_and_values, experiment),
         f"Returns and predicted values, {experiment} (after Mnih et al. 2015, Figure 2)",
     )
-    for experiment in ("dqn_mlp_cartpole", "dqn_minatar_breakout", "dqn_nature_atari_pong_fast")
+    for experiment in (
+        "dqn_mlp_cartpole",
+        "dqn_minatar_breakout_short",
+        "dqn_minatar_breakout",
+        "dqn_nature_atari_pong_fast",
+    )
 }
 
 
