@@ -147,7 +147,7 @@ class Adversarial(Task):
     def _noise(self, everywhere: int) -> Tensor:
         """Returns this process's share of the noise for a batch of so many images in all processes."""
         draw = self._shared_draw if world() > 1 else None  # alone, the global generator
-        return self.networks.draw(everywhere, draw)[rank() :: world()].to(self.device)
+        return self.networks.draw(everywhere, draw)[rank() :: world()].to(next(self.networks.parameters()))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
@@ -247,7 +247,8 @@ class Adversarial(Task):
         generator = self.networks.generator if self.mean_generator is None else self.mean_generator
         training = generator.training
         generator.eval()
-        made = [self.networks.pixels(generator(each.to(self.device))) for each in noise.split(_AT_ONCE)]
+        weights = next(generator.parameters())  # where and of which kind they are
+        made = [self.networks.pixels(generator(each.to(weights))) for each in noise.split(_AT_ONCE)]
         generator.train(training)
         return torch.cat(made)
 
