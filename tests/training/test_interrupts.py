@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from zoo.training.interrupts import Interrupted, Interrupts
-from zoo.training.start import prepare_run, train_in_subprocess, training_command
+from zoo.training.processes import training_command
+from zoo.training.start import prepare_run, train_in_subprocess
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from zoo.errors import ZooError
 from zoo.training.callbacks.checkpoints import BEST, LAST
 from zoo.training.evaluate import measure
 from zoo.training.init_from import initialise_from
+from zoo.training.processes import training_command
 from zoo.training.records import make_record
 from zoo.training.run_folder import RunFolder, resumable_hash
-from zoo.training.start import prepare_run, resume_run, training_command
+from zoo.training.start import prepare_run, resume_run
 
 pytestmark = pytest.mark.xdist_group("trainer")
 

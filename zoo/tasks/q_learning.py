@@ -18,7 +18,7 @@ from zoo.data.seeds import derived_seed
 from zoo.data.vector import EnvironmentVector
 from zoo.decoding.playing import act, play
 from zoo.errors import ZooError
-from zoo.metrics.ranks import gathered
+from zoo.metrics.ranks import average_gradients, gathered, total, world
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class QLearning(Task):
 
     A tick is at least so many environment steps, between which updates are made at a fixed ratio. What is counted, in
     curves and in the settings, are environment steps of all environments together: a step is an action, which in Atari
-    lasts four frames.
+    lasts four frames. Several processes share environments, memory and minibatches, each with exploration of its own;
+    all make the same updates.
 
     Metrics: `train/return` and `train/length`, means over the games that ended in the epoch, with rewards as the game
     gives them; `train/loss`; `train/q`, the mean value of the best actions in the minibatches; `train/epsilon`;
@@ -118,19 +119,19 @@ class QLearning(Task):
 
     def count_samples(self, batch: Tick) -> int:
         """Returns how many steps a tick has."""
-        count = len(batch.environments)
-        return -(-batch.steps // count) * count
+        return batch.rounds * len(batch.environments)
 
     @property
     def curve_steps(self) -> int:
         """Environment steps."""
         return self.steps
 
-    def _prepare(self, environments: EnvironmentVector) -> tuple[ReplayMemory, np.random.Generator]:
+    def _prepare(self, environments: EnvironmentVector, everywhere: int) -> tuple[ReplayMemory, np.random.Generator]:
         """Makes the memory when the first tick tells what it is to hold, or finds the one of the checkpoint."""
         if self.memory is None or self._draw is None:
             shape = environments.frame_shape
-            self.memory = ReplayMemory(self.capacity, len(environments), shape, environments.dtype, environments.stack)
+            capacity = self.capacity * len(environments) // everywhere
+            self.memory = ReplayMemory(capacity, len(environments), shape, environments.dtype, environments.stack)
             # The global generator, which the run's seed has set, decides.
             self._draw = np.random.default_rng(derived_seed(torch.initial_seed(), self.global_rank))
             if self._stored is not None:
@@ -156,10 +157,10 @@ class QLearning(Task):
     def training_step(self, batch: Tick, batch_idx: int) -> dict[str, Tensor] | None:
         """Plays a tick, and learns in it; returns the mean loss of its updates, None during the warm-up."""
         environments = batch.environments
-        memory, draw = self._prepare(environments)
+        memory, draw = self._prepare(environments, batch.everywhere)
         count = len(environments)
         losses: list[Tensor] = []  # of each update
-        for _ in range(self.count_samples(batch) // count):
+        for _ in range(batch.rounds):
             frames = environments.frames.copy()
             epsilon = 1.0 if self.steps < self.warmup else self.epsilon()
             actions = act(self.model, environments.observations, epsilon, draw, self.device)
@@ -169,7 +170,7 @@ class QLearning(Task):
                 memory.add(number, frames[number], actions[number], rewards[number], taken.terminal[number])
                 if taken.ended[number]:
                     memory.add(number, taken.frames[number], 0, 0.0, False, last=True)
-            before, self.steps = self.steps, self.steps + count
+            before, self.steps = self.steps, self.steps + batch.everywhere
             due = int(max(0, self.steps - self.warmup) / self.steps_per_update)
             while (updates := min(due - self.updates, _AT_ONCE)) > 0:
                 losses.append(self._learn(memory.sample(updates * batch.batch_size, draw, self.device), updates))
@@ -211,10 +212,8 @@ class QLearning(Task):
                 parameter.grad = None
             values = self.model(seen).float()  # bfloat16 could not tell an error of 0.1 in a value of 20
             gradient = (values.detach() - goal).clamp_(-1, 1).mul_(weight)  # (B, A), 0 but for the actions taken
-            if self.trainer.world_size == 1:
-                values.backward(gradient)  # `manual_backward` takes as long as the backward pass of a small network
-            else:
-                self.manual_backward(values, gradient)
+            values.backward(gradient)  # `manual_backward` takes as long as the backward pass of a small network
+            average_gradients(parameters, world() if self.sum_gradients else 1)
             optimizer.step()
             found.append(values.detach())
             goals.append(goal)
@@ -226,11 +225,12 @@ class QLearning(Task):
     def on_train_epoch_end(self) -> None:
         """Reports the games that ended in the epoch, and its updates."""
         metrics = {"epsilon": self.epsilon()}
-        if self._games:
-            metrics["return"] = float(np.mean([score for _, score, _ in self._games]))
-            metrics["length"] = float(np.mean([length for *_, length in self._games]))
-        if updates := self._sums["updates"]:
-            metrics |= {"loss": self._sums["loss"] / updates, "q": self._sums["q"] / updates}
+        if games := gathered(self._games):
+            metrics["return"] = float(np.mean([score for _, score, _ in games]))
+            metrics["length"] = float(np.mean([length for *_, length in games]))
+        loss, q, updates = total(*(self._sums[name] for name in ("loss", "q", "updates")))
+        if updates:
+            metrics |= {"loss": loss / updates, "q": q / updates}
         self._recent += [(step, score) for step, score, _ in self._games]
         self._recent = [each for each in self._recent if each[0] > self.steps - _RECENT]
         self._games, self._sums = [], dict.fromkeys(self._sums, 0.0)
@@ -238,7 +238,8 @@ class QLearning(Task):
 
     def _play(self, batch: Episodes) -> None:
         """Plays one game in each environment, and keeps pictures of the first one of the test."""
-        filmed = batch.environments.environments[0] if self.trainer.testing and not self.film else None
+        filming = self.trainer.testing and not self.film and len(batch.environments)
+        filmed = batch.environments.environments[0] if filming else None
 
         def watch() -> None:
             if filmed is not None and len(self.film) < _LONGEST_FILM and (seen := picture(filmed)) is not None:
@@ -276,8 +277,8 @@ class QLearning(Task):
     def on_test_epoch_end(self) -> None:
         """Reports the episodes, and the last games of training."""
         self.publish("eval", self._report())
-        if self._recent:
-            self.publish("train", {"return_last_500k": float(np.mean([score for _, score in self._recent]))})
+        if recent := gathered(self._recent):
+            self.publish("train", {"return_last_500k": float(np.mean([score for _, score in recent]))})
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer.

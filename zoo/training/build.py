@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
@@ -32,10 +33,12 @@ from zoo.training.callbacks.loader_position import LoaderPosition
 from zoo.training.callbacks.progress import TrainingProgress
 from zoo.training.callbacks.recorder import MetricsRecorder
 from zoo.training.callbacks.stopping import Stopping
+from zoo.training.callbacks.totals import TotalsOfRanks
 from zoo.training.data_module import ZooData
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
+from zoo.training.processes import supervised
 from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.signatures import check_signatures
 from zoo.training.targets import build, resolve_target
@@ -135,7 +138,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
             **arguments,
             logger=log_to or False,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if supervised() else [])],
             default_root_dir=folder,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_model_summary=False,
@@ -178,7 +181,7 @@ def build_all(
     )
     max_steps = config["trainer"].get("max_steps", -1)
     progress = [TrainingProgress(recorder, max_steps)] if config["trainer"].get("enable_progress_bar", True) else []
-    own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), Stopping(max_steps)]
+    own = [FiniteLoss(run.checkpoints), GeneratorStates(), TotalsOfRanks(), LoaderPosition(), Stopping(max_steps)]
     own += [*progress, recorder, checkpoints]
     seed_everything(config["seed"], workers=True, verbose=False)
     trainer = build_trainer(config, [*callbacks, *watching, *own], [], str(run.path))

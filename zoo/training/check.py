@@ -53,6 +53,7 @@ CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
 # Tasks of manual optimisation, in Lightning's words.
 MAKES_OWN_STEPS = ("q_learning", "adversarial")
 LAUNCHERS = ("process", "local", "slurm")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 _PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
@@ -160,6 +161,17 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
+def _check_processes(trainer: dict[str, Any]) -> None:
+    """Refuses ways to share the work that start processes by themselves, or keep a part of the weights in each."""
+    strategy, nodes = trainer.get("strategy", "auto"), trainer.get("num_nodes", 1)
+    if strategy not in STRATEGIES:
+        raise ZooError(f"trainer.strategy={strategy} is not possible: choose {', '.join(STRATEGIES)}")
+    if type(nodes) is not int or nodes < 1:
+        raise ZooError(f"trainer.num_nodes={nodes!r} is not possible: expected 1 or more machines")
+    if trainer.get("sync_batchnorm") and trainer.get("accelerator") == "cpu":
+        raise ZooError("trainer.sync_batchnorm=true is for GPUs: leave it out")
+
+
 def _check_sweep(sweep: dict[str, Any]) -> None:
     launcher, slurm = sweep.get("launcher", "process"), sweep.get("slurm", {})
     if launcher not in LAUNCHERS:
@@ -200,6 +212,7 @@ def check(config: dict[str, Any]) -> None:
     minutes = config["checkpoint"].get("every_minutes")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes < 0:
         raise ZooError(f"checkpoint.every_minutes={minutes!r} is not possible: expected a number of minutes ≥ 0")
+    _check_processes(config["trainer"])
     _check_sweep(config["sweep"])
     for group in ("optimizer", "scheduler"):
         if config[group] and "_target_" not in config[group]:

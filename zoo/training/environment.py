@@ -72,12 +72,14 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def environment(device: torch.device, seed: int, command: list[str], checksums: dict[str, str]) -> dict[str, Any]:
+def environment(
+    device: torch.device, seed: int, command: list[str], checksums: dict[str, str], processes: int = 1
+) -> dict[str, Any]:
     """Returns the content of a run's environment.json."""
     return {
         "versions": versions(),
         **commit(),
-        "hardware": hardware(device),
+        "hardware": hardware(device) | ({"processes": processes} if processes > 1 else {}),
         "platform": platform.platform(),
         "seed": seed,
         "command": command,
