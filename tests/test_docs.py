@@ -52,7 +52,7 @@ def check_training(words: list[str]) -> None:
     multirun = "-m" in words
     if "--config-dir" in words:
         return  # test_your_own_model_as_contributing_says runs it
-    words = [word for word in words if word not in ("-m", "-q")]
+    words = [word for word in words if word not in ("-m", "-q", "--prepare")]
     if any(word.startswith("resume=") for word in words):
         assert len(words) == 1
         return
