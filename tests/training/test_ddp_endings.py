@@ -58,7 +58,7 @@ def test_told_to_stop_all_do_after_the_same_batch(number: int, to: str, tmp_path
     ranks = children(process.pid)
     os.kill(whom(to, process), number)
     error = process.communicate(timeout=60)[1]
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, error
     told = [line for line in error.splitlines() if line and not line.startswith("stopping after this batch")]
     assert told == [f"zoo: interrupted by {signal.Signals(number).name}; zoo train resume={run.path}"]
     assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)

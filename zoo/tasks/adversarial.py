@@ -142,7 +142,8 @@ class Adversarial(Task):
 
     def _scores(self, images: Tensor) -> Tensor:
         # bfloat16 could not tell a probability of 0.998 from 1, nor sum the differences of a batch.
-        return self.networks.discriminator(images).float()
+        scores = self.networks.discriminator(images)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def _noise(self, everywhere: int) -> Tensor:
         """Returns this process's share of the noise for a batch of so many images in all processes."""

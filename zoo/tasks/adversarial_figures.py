@@ -28,6 +28,7 @@ def grid(images: Tensor, columns: int = 8) -> Figure:
 
 def neighbours(samples: Tensor, training: Tensor) -> Figure:
     """Draws samples above the training images that are nearest to them, pixel by pixel: not memorised, or memorised."""
+    training = training.to(samples)
     nearest = torch.cdist(samples.flatten(1), training.flatten(1)).argmin(dim=1)
     figure = grid(torch.cat([samples, training[nearest]]), columns=len(samples))
     figure.suptitle("above: samples; below: the nearest training images", fontsize=9)

@@ -100,17 +100,27 @@ def end_with_supervisor() -> None:
 
 
 def leave_report(run: RunFolder, outcome: Outcome) -> bool:
-    """Leaves word of how this rank ended; tells whether it is the first of them all."""
-    first = not any(run.path.glob(".ended.*"))
-    if run.path.is_dir():
-        write_json(run.path / f".ended.{rank()}", {"time": time.time(), **asdict(outcome)})
-    return first
+    """Leaves word of how this rank ended; tells whether it is the first of those that torchrun or srun started here."""
+    if not run.path.is_dir():
+        return True
+    write_json(run.path / f".ended.{rank()}", {"time": time.time(), **asdict(outcome)})
+    if supervised():
+        return False
+    mark = run.path / f".ended.under-{os.getppid()}"  # several may end at once: one of them makes it
+    try:
+        mark.open("x").close()
+    except FileExistsError:
+        return False
+    for other in run.path.glob(".ended.under-*"):
+        if other != mark:
+            other.unlink(missing_ok=True)  # of an earlier start
+    return True
 
 
 def _first_report(run: RunFolder) -> Outcome | None:
     """Takes away what ranks have left, and returns the first of it: the others may have failed for want of that one."""
     reports = []
-    for path in run.path.glob(".ended.*"):
+    for path in run.path.glob(".ended.[0-9]*"):
         reports.append(json.loads(path.read_text(encoding="utf-8")))
         path.unlink()
     first = min(reports, key=lambda report: report.pop("time"), default=None)

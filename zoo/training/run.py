@@ -122,8 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, Interrupted) as error:
         outcome = _outcome(run, error)
         several = processes.supervised() or processes.started_from_outside() is not None
-        first_to_fail = processes.leave_report(run, outcome) if several else True
-        if first_to_fail and not processes.supervised():
+        if not several or processes.leave_report(run, outcome):  # a supervisor tells by itself
             _report(run, outcome, fresh)
     finally:
         if lock.is_locked:  # never another process's

@@ -119,8 +119,8 @@ class Checkpoints(Checkpoint):
         """Adds what the run is, and how many processes share it."""
         checkpoint["zoo"] = self.identity | {"processes": trainer.world_size}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the signals back from Lightning, whose handler would stop before the checkpoint."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the signals back from Lightning, whose handler waits for processes that may have got none."""
         self.interrupts.install()
 
     def _save(self, trainer: Trainer) -> None:
