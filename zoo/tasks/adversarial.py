@@ -317,7 +317,7 @@ class Adversarial(Task):
         figures = {"curves": curves(metrics_file, list(labels), labels)}
         if self.made(1).shape[-1] == 2:  # points in the plane, no pictures
             (real, _), made = next(iter(self.dataset.train_loader())), self.made(1000)
-            figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(self.device), made)
+            figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(made), made)
         else:
             training = torch.cat([self._pixels(batch[0]) for batch in self.dataset.train_loader()])
             paths = self.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
