@@ -15,7 +15,7 @@ from zoo.models.catalog import MODELS
 from zoo.models.gan import AdversarialNetworks
 from zoo.models.registry import arguments_for, create_model, registration
 from zoo.pretrained.release import load_release, save_release
-from zoo.training.benchmark.cases import native_bf16
+from zoo.training.environment import native_bf16
 
 BATCH = 8
 

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ from zoo.training.callbacks.recorder import MetricsRecorder
 from zoo.training.callbacks.stopping import Stopping
 from zoo.training.callbacks.totals import TotalsOfRanks
 from zoo.training.data_module import ZooData
+from zoo.training.environment import native_bf16
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
@@ -157,6 +159,23 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
     return trainer
 
 
+def _check_precision(config: dict[str, Any], model: nn.Module, trainer: Trainer) -> None:
+    """Says what bfloat16 means on a CPU without instructions for it.
+
+    Raises:
+        ZooError: The model has a layer that oneDNN then refuses.
+    """
+    precision, name = config["trainer"]["precision"], config["model"]["name"]
+    if trainer.strategy.root_device.type != "cpu" or not str(precision).startswith("bf16") or native_bf16():
+        return
+    if any(isinstance(module, nn.LSTM) for module in model.modules()):
+        raise ZooError(f"trainer.precision={precision} is not possible for {name} here: this CPU has no instructions "
+                       "for bfloat16, and torch no LSTM without them; use trainer=cpu")  # fmt: skip
+    if trainer.is_global_zero:
+        print(f"zoo: this CPU has no instructions for bfloat16, so that trainer.precision={precision} is slow: "
+              "trainer=cpu is faster here", file=sys.stderr, flush=True)  # fmt: skip
+
+
 def build_all(
     run: RunFolder, config: dict[str, Any], interrupts: Interrupts, watching: Sequence[Callback] = ()
 ) -> Built:
@@ -189,6 +208,7 @@ def build_all(
     data_arguments = {key: value for key, value in config["data"].items() if key != "name"}
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
     model, arguments = build_model(config, dataset)
+    _check_precision(config, model, trainer)
     if config["init_from"] and not run.started:  # a checkpoint holds what was made of those weights
         vocabulary = getattr(dataset, "vocabulary", None)
         outputs = dataset.class_names if vocabulary is None else vocabulary.tokens

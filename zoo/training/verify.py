@@ -53,7 +53,7 @@ def computes_bfloat16() -> bool:
     """Says whether evaluations here have instructions for bfloat16: on a GPU, or on a CPU that has them."""
     import torch  # takes seconds
 
-    from zoo.training.benchmark.cases import native_bf16
+    from zoo.training.environment import native_bf16
 
     return torch.cuda.is_available() or native_bf16()
 
