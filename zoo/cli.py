@@ -83,8 +83,12 @@ def _train(arguments: list[str], become: bool) -> int:
     if flags.quiet:
         overrides.append("trainer.enable_progress_bar=false")
 
+    from zoo.training.processes import started_from_outside
     from zoo.training.start import prepare_run, replace_process, train_in_subprocess
 
+    if (count := started_from_outside()) is not None:
+        raise ZooError(f"{count} processes were started, and each would make a run of its own: make one beforehand "
+                       "with `zoo train --prepare`, and start `python -m zoo.training.run RUN`")  # fmt: skip
     if flags.multirun and flags.prepare:
         raise ZooError("--prepare is for a single run: leave -m out")
     if flags.multirun:

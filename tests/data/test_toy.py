@@ -39,6 +39,11 @@ def test_ranks_share_a_training_batch():
     assert torch.equal(whole[1::2], second)
 
 
+def test_a_batch_too_small_to_be_shared_is_refused():
+    with pytest.raises(ZooError, match=r"data\.batch_size=2 cannot be shared by 3 processes: take 3 or more"):
+        gaussians_8(batch_size=2, batches=1).train_loader(0, 3)
+
+
 @pytest.mark.parametrize("key", ["batch_size", "batches"])
 def test_no_batch_is_refused(key: str):
     with pytest.raises(ZooError, match=rf"data\.{key}=0 is not possible: expected 1 or more"):

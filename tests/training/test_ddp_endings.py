@@ -11,9 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from zoo.cli import main
-from zoo.training.processes import processes, processes_here, started_from_outside, training_command
+from zoo.training.build import _environment
+from zoo.training.processes import (
+    Outcome,
+    leave_report,
+    processes,
+    processes_here,
+    remove_marks,
+    started_from_outside,
+    training_command,
+)
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
@@ -66,6 +77,30 @@ def test_told_to_stop_all_do_after_the_same_batch(number: int, to: str, tmp_path
     assert 0 < torch.load(run.checkpoints / "last.ckpt", weights_only=True)["global_step"] < 38
     assert ended(run) == (0, "")
     assert_same(run, whole)
+
+
+@pytest.mark.slow
+def test_told_to_stop_in_the_test_all_do(tmp_path: Path):
+    # The second process waits for the first, which plays.
+    words = ["model=dqn_mlp", "data=cartpole", "data.environments=1500", "data.test_episodes=3000", "task.warmup=2000"]
+    limits = [
+        "select=last",
+        "logger=none",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "trainer.limit_val_batches=0",
+    ]
+    run = prepare_run([f"runs_dir={tmp_path}", "trainer=ddp_cpu", "trainer.enable_progress_bar=false", *words, *limits])
+    process = subprocess.Popen(training_command(run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(process, lambda: (run.checkpoints / "last.ckpt").exists())
+    time.sleep(1)
+    assert process.poll() is None, "too fast to be hit"
+    process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert f"zoo: interrupted by SIGTERM; zoo train resume={run.path}" in error
+    assert run.read_summary() == {"status": "interrupted", "error": None}
+    assert "interrupted by SIGTERM" in run.log.read_text()
 
 
 NOT_A_NUMBER = """
@@ -172,18 +207,47 @@ def test_those_of_torchrun_and_slurm_are_counted(monkeypatch: pytest.MonkeyPatch
     assert started_from_outside() is None
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert started_from_outside() is None, "the script of a batch job, which starts its own"
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
     assert started_from_outside() == 8
-    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert [type(environment) for environment in _environment()] == [SLURMEnvironment]
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert started_from_outside() is None, "a job of a sweep, which starts its own"
+    assert [type(environment) for environment in _environment()] == [LightningEnvironment]
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert started_from_outside() == 4
+    assert _environment() == []
+
+
+def test_started_several_times_zoo_train_makes_no_run(monkeypatch: pytest.MonkeyPatch, one_line_error):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    told = one_line_error("train", *TWO)
+    assert "4 processes were started, and each would make a run of its own: make one beforehand with" in told
+
+
+def test_only_who_ended_first_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = RunFolder(tmp_path)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    why = Outcome("failed", "why", 1)
+    assert leave_report(run, why), "under torchrun the first one tells"
+    assert not leave_report(run, why)
+    remove_marks(run)
+    assert leave_report(run, why), "at the next start anew"
+    remove_marks(run)
+    assert not list(tmp_path.iterdir())
+    assert leave_report(RunFolder(tmp_path / "gone"), why)
 
 
 @pytest.mark.parametrize(
     ("word", "told"),
     [
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not possible: choose auto, ddp, "),
+        ("trainer.devices=0", "trainer.devices=0 is not possible: expected how many, 1 or more; auto or -1 for all"),
+        ("trainer.devices=null", "trainer.devices=None is not possible"),
+        ("trainer.devices=two", "trainer.devices=two is not possible"),
+        ("trainer.devices=[]", "trainer.devices=[] is not possible"),
+        ("trainer.devices=[1,1]", "trainer.devices=[1, 1] is not possible"),
         ("trainer.num_nodes=0", "trainer.num_nodes=0 is not possible: expected 1 or more machines"),
         ("trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true is for GPUs: leave it out"),
     ],

@@ -108,6 +108,7 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
         (["scheduler=cosine"], "Q-learning keeps its step size: give scheduler=none"),
         (["task.memory=10"], "task.memory=10 holds 1 frames of each of 8 environments"),
         (["task.discount=2"], "task.discount=2 is not possible"),
+        (["task.warmup=7"], "task.warmup=7 is not possible with data.environments=8"),
     ],
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, tmp_path: Path, one_line_error, request):

@@ -99,7 +99,15 @@ class ToyData:
         return ImageSpec(1, 1, 2, 1)
 
     def train_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> PointLoader:
-        """Returns the batches of training."""
+        """Returns the batches of training.
+
+        Raises:
+            ZooError: A batch has fewer points than there are processes.
+        """
+        if self._batch_size < world:
+            raise ZooError(
+                f"data.batch_size={self._batch_size} cannot be shared by {world} processes: take {world} or more"
+            )
         sizes = self._batch_size, self._batches
         return PointLoader(self.centres, self.spread, *sizes, self._seed, rank, world, device)
 

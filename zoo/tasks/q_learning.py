@@ -129,6 +129,9 @@ class QLearning(Task):
     def _prepare(self, environments: EnvironmentVector, everywhere: int) -> tuple[ReplayMemory, np.random.Generator]:
         """Makes the memory when the first tick tells what it is to hold, or finds the one of the checkpoint."""
         if self.memory is None or self._draw is None:
+            if self.warmup < everywhere:  # the first update would find no transition
+                raise ZooError(f"task.warmup={self.warmup} is not possible with data.environments={everywhere}: expected "
+                               "a step in each, or more")  # fmt: skip
             shape = environments.frame_shape
             capacity = self.capacity * len(environments) // everywhere
             self.memory = ReplayMemory(capacity, len(environments), shape, environments.dtype, environments.stack)
@@ -144,18 +147,17 @@ class QLearning(Task):
         name = "replay" if self.trainer.world_size == 1 else f"replay_{self.global_rank}"
         return Path(self.trainer.default_root_dir) / "checkpoints" / name
 
-    def on_fit_start(self) -> None:
-        """Lets numbers too small for float32's full precision count as zero."""
-        # The running averages of weights that have stopped learning sink to such numbers, with which CPUs compute a
-        # hundred times as slowly.
-        torch.set_flush_denormal(True)
-
-    def on_fit_end(self) -> None:
-        """Lets them count again."""
-        torch.set_flush_denormal(False)
-
     def training_step(self, batch: Tick, batch_idx: int) -> dict[str, Tensor] | None:
         """Plays a tick, and learns in it; returns the mean loss of its updates, None during the warm-up."""
+        # The running averages of weights that have stopped learning sink to numbers too small for float32's full
+        # precision, with which CPUs compute a hundred times as slowly: this thread takes them for zero.
+        torch.set_flush_denormal(True)
+        try:
+            return self._tick(batch)
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _tick(self, batch: Tick) -> dict[str, Tensor] | None:
         environments = batch.environments
         memory, draw = self._prepare(environments, batch.everywhere)
         count = len(environments)
@@ -238,7 +240,7 @@ class QLearning(Task):
 
     def _play(self, batch: Episodes) -> None:
         """Plays one game in each environment, and keeps pictures of the first one of the test."""
-        filming = self.trainer.testing and not self.film and len(batch.environments)
+        filming = self.global_rank == 0 and self.trainer.testing and not self.film and len(batch.environments)
         filmed = batch.environments.environments[0] if filming else None
 
         def watch() -> None:

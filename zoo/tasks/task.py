@@ -88,6 +88,10 @@ class Task(LightningModule):
         ignored = set(self._ddp_params_and_buffers_to_ignore)
         share_first([buffer for name, buffer in self.named_buffers() if name not in ignored])
 
+    def on_test_start(self) -> None:
+        """Does so for the test, which need not come after a validation."""
+        self.on_validation_start()
+
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer and its schedule."""
         optimizer = self._optimizer(self.model.named_parameters())

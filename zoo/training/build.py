@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
@@ -40,7 +42,7 @@ from zoo.training.environment import native_bf16
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
-from zoo.training.processes import supervised
+from zoo.training.processes import started_from_outside, under_torchrun
 from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.signatures import check_signatures
 from zoo.training.targets import build, resolve_target
@@ -123,6 +125,14 @@ def build_loggers(run: RunFolder, config: dict[str, Any]) -> list[Logger]:
     return made
 
 
+def _environment() -> list[ClusterEnvironment]:
+    """Returns how a process finds the others of its run; of torchrun Lightning knows by itself."""
+    if started_from_outside() is None:
+        return [LightningEnvironment()]
+    # Lightning's own look at Slurm's variables is misled by the names of interactive jobs.
+    return [] if under_torchrun() else [SLURMEnvironment(auto_requeue=False)]
+
+
 def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: list[Logger], folder: str) -> Trainer:
     """Builds Lightning's trainer.
 
@@ -140,7 +150,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
             **arguments,
             logger=log_to or False,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if supervised() else [])],
+            plugins=[AtomicCheckpointIO(), *_environment()],
             default_root_dir=folder,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_model_summary=False,
@@ -152,6 +162,8 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
         if wanted not in ("auto", "cpu") and not torch.cuda.is_available():
             raise ZooError(f"trainer.accelerator={wanted}: this machine has no such device; use trainer=cpu") from error
         raise ZooError(f"the trainer cannot be built: {error}") from error
+    # Its handler of SIGTERM waits for processes that may have got no signal, and hides ours whenever a loop begins.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if trainer.strategy.root_device.type == "cpu":
         # Each step of an optimizer asks whether there is a GPU. Lightning makes torch ask NVIDIA's management library,
         # which takes a tenth of a millisecond where there is none: more than a small network's step.

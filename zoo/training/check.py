@@ -161,11 +161,23 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
+def _are_devices(devices: object) -> bool:
+    """Says whether that is a number of devices, or a list of them without one that comes twice."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(each) if each.strip().isdigit() else each for each in devices.strip(",").split(",")]
+    if isinstance(devices, list):
+        return 0 < len(devices) == len(set(devices)) and all(type(each) is int and each >= 0 for each in devices)
+    return type(devices) in (int, str) and bool(re.fullmatch(r"auto|-1|[1-9]\d*", str(devices)))
+
+
 def _check_processes(trainer: dict[str, Any]) -> None:
     """Refuses ways to share the work that start processes by themselves, or keep a part of the weights in each."""
     strategy, nodes = trainer.get("strategy", "auto"), trainer.get("num_nodes", 1)
     if strategy not in STRATEGIES:
         raise ZooError(f"trainer.strategy={strategy} is not possible: choose {', '.join(STRATEGIES)}")
+    if not _are_devices(trainer.get("devices", 1)):
+        raise ZooError(f"trainer.devices={trainer['devices']} is not possible: expected how many, 1 or more; auto or "
+                       "-1 for all; or a list of their numbers, such as [0,2]")  # fmt: skip
     if type(nodes) is not int or nodes < 1:
         raise ZooError(f"trainer.num_nodes={nodes!r} is not possible: expected 1 or more machines")
     if trainer.get("sync_batchnorm") and trainer.get("accelerator") == "cpu":

@@ -36,7 +36,7 @@ class Interrupts:
             raise Interrupted(number)
 
     def install(self) -> None:
-        """Takes over SIGTERM and SIGINT (Lightning puts its own handlers in place before training starts)."""
+        """Takes over SIGTERM and SIGINT from whoever has them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 

@@ -21,6 +21,7 @@ from zoo.errors import ZooError
 from zoo.training.run_folder import RunFolder, write_json
 
 SUPERVISOR = "ZOO_SUPERVISOR"  # the process that started this rank and watches it
+_MARK = ".ended.under-"  # where no supervisor tells how a run ended: that one of its ranks has
 _LOOK_S = 0.1  # between two looks at whether a process has ended
 _GRACE_S = 20.0  # for the others, when one has ended: over gloo they notice by themselves, over NCCL they may not
 
@@ -44,21 +45,30 @@ def supervised() -> bool:
     return SUPERVISOR in os.environ
 
 
-def rank() -> int:
+def early_rank() -> int:
     """Returns 0 in a run's main process and another number in each other, before there is a process group to ask."""
     for name in ("RANK", "SLURM_PROCID"):
         if not supervised() and name in os.environ:
             return int(os.environ[name])
-    return int(os.environ.get("NODE_RANK", 0)) * 1000 + int(os.environ.get("LOCAL_RANK", 0))
+    return _rank_of(int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def _rank_of(local_rank: int) -> int:
+    return int(os.environ.get("NODE_RANK", 0)) * 1000 + local_rank
+
+
+def under_torchrun() -> bool:
+    """Tells whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def started_from_outside() -> int | None:
     """Returns how many processes torchrun or srun has started for this run, None where neither has."""
     if supervised():
         return None
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if under_torchrun():
         return int(os.environ["WORLD_SIZE"])
-    tasks = int(os.environ.get("SLURM_NTASKS", 1)) if "SLURM_PROCID" in os.environ else 1
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))  # which a batch script itself does not have
     return tasks if tasks > 1 else None
 
 
@@ -103,26 +113,32 @@ def leave_report(run: RunFolder, outcome: Outcome) -> bool:
     """Leaves word of how this rank ended; tells whether it is the first of those that torchrun or srun started here."""
     if not run.path.is_dir():
         return True
-    write_json(run.path / f".ended.{rank()}", {"time": time.time(), **asdict(outcome)})
-    if supervised():
-        return False
-    mark = run.path / f".ended.under-{os.getppid()}"  # several may end at once: one of them makes it
     try:
-        mark.open("x").close()
+        if supervised():
+            write_json(run.path / f".ended.{early_rank()}", {"time": time.time(), **asdict(outcome)})
+            return False
+        # Several may end at once: one of them makes the mark.
+        (run.path / f"{_MARK}{socket.gethostname()}-{os.getppid()}").open("x").close()
     except FileExistsError:
         return False
-    for other in run.path.glob(".ended.under-*"):
-        if other != mark:
-            other.unlink(missing_ok=True)  # of an earlier start
+    except OSError:  # a full disk
+        return True
     return True
 
 
-def _first_report(run: RunFolder) -> Outcome | None:
-    """Takes away what ranks have left, and returns the first of it: the others may have failed for want of that one."""
+def remove_marks(run: RunFolder) -> None:
+    """Removes what `leave_report` left at an earlier start."""
+    for mark in run.path.glob(f"{_MARK}*"):
+        mark.unlink(missing_ok=True)
+
+
+def _first_report(run: RunFolder, count: int) -> Outcome | None:
+    """Takes away what this machine's ranks have left, and returns the first: others may have failed for want of it."""
     reports = []
-    for path in run.path.glob(".ended.[0-9]*"):
-        reports.append(json.loads(path.read_text(encoding="utf-8")))
-        path.unlink()
+    for path in (run.path / f".ended.{_rank_of(local_rank)}" for local_rank in range(count)):
+        if path.exists():
+            reports.append(json.loads(path.read_text(encoding="utf-8")))
+            path.unlink()
     first = min(reports, key=lambda report: report.pop("time"), default=None)
     return None if first is None else Outcome(**{key: first[key] for key in ("status", "message", "code")})
 
@@ -140,9 +156,9 @@ def _environment(run: RunFolder, trainer: dict[str, Any], count: int) -> dict[st
     return {"OMP_NUM_THREADS": str(max(1, cores // count))} | dict(os.environ) | own
 
 
-def _was_killed(codes: Sequence[int | None], stopped: set[int], received: int | None) -> str | None:
+def _was_killed(codes: Sequence[int | None], received: int | None) -> str | None:
     for number, code in enumerate(codes):
-        if code is not None and code < 0 and number not in stopped and -code != received:
+        if code is not None and code < 0 and -code != received:
             return f"process {number + 1} of {len(codes)} was killed by {signal.Signals(-code).name}"
     return None
 
@@ -165,7 +181,7 @@ def supervise(run: RunFolder, trainer: dict[str, Any]) -> Outcome | None:
     count, command = processes_here(trainer), training_command(run)
     environment = _environment(run, trainer, count)
     ranks: list[subprocess.Popen[bytes]] = []
-    stopped: set[int] = set()
+    first: list[int | None] = []  # how those ended that ended first; over NCCL the others then abort
     received: int | None = None
 
     def hand_on(number: int, frame: FrameType | None) -> None:
@@ -183,35 +199,32 @@ def supervise(run: RunFolder, trainer: dict[str, Any]) -> Outcome | None:
             if received is not None:
                 ranks[-1].send_signal(received)
         failed_at: float | None = None
-        while any(each.poll() is None for each in ranks):
-            time.sleep(_LOOK_S)
-            if failed_at is None and any(each.returncode for each in ranks):
-                failed_at = time.monotonic()
+        while None in (codes := [each.poll() for each in ranks]):
+            if failed_at is None and any(codes):
+                failed_at, first = time.monotonic(), codes
             if failed_at is not None and time.monotonic() - failed_at > _GRACE_S:
-                for number, each in enumerate(ranks):
-                    if each.poll() is None:
-                        stopped.add(number)
-                        each.kill()
-                        each.wait()
+                break
+            time.sleep(_LOOK_S)
+        if failed_at is None:
+            first = codes
     finally:
         for each in ranks:  # where something else went wrong: none goes on alone
             each.kill()
             each.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
-    codes = [each.returncode for each in ranks]
-    report = _first_report(run)
-    if not any(codes):
+    report = _first_report(run, count)
+    if not any(each.returncode for each in ranks):
         return None
-    if (killed := _was_killed(codes, stopped, received)) is not None:
+    if (killed := _was_killed(first, received)) is not None:
         goes_on = f"; zoo train resume={run.path} goes on" if run.started else "; nothing was trained yet"
         return Outcome("failed", f"{killed}, which ended the run{goes_on}", 1)
     if report is not None:
         return report
     if received is not None:
         return interrupted(run, signal.Signals(received).name, 128 + received)
-    ended = next(number for number, code in enumerate(codes) if code)
-    return Outcome("failed", f"process {ended + 1} of {count} ended with exit code {codes[ended]}", 1)
+    ended = next(number for number, code in enumerate(first) if code)
+    return Outcome("failed", f"process {ended + 1} of {count} ended with exit code {first[ended]}", 1)
 
 
 def interrupted(run: RunFolder, name: str, code: int) -> Outcome:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from zoo.errors import PrunedError, ZooError
 from zoo.training import processes
 from zoo.training.interrupts import Interrupted, Interrupts
+from zoo.training.log_file import keep_log
 from zoo.training.processes import Outcome
 from zoo.training.run_folder import RunFolder, remove_fresh, remove_torn_writes, write_json
 
@@ -26,14 +27,14 @@ log.addHandler(logging.NullHandler())  # until there is a train.log; else Python
 
 
 def _report(run: RunFolder, outcome: Outcome, fresh: bool) -> None:
-    """Prints the one line, and leaves a summary in a run that has something to keep."""
+    """Prints the one line, and leaves a summary in a run that has something to keep and has not finished."""
     print(f"zoo: {outcome.message}", file=sys.stderr, flush=True)
     try:
         log.error(outcome.message)
         if fresh and not run.environment.exists() and not run.started:
             logging.shutdown()
             remove_fresh(run)
-        if run.path.is_dir():
+        if run.path.is_dir() and not run.finished:
             error = None if outcome.status == "interrupted" else outcome.message
             write_json(run.summary, {"status": outcome.status, "error": error})
     except (OSError, ZooError) as error:
@@ -72,6 +73,7 @@ def _train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> Ou
     _check_started(config)
     alone = processes.started_from_outside() is None and not processes.supervised()
     if alone and processes.processes(config["trainer"]) > 1:
+        keep_log(run)
         return processes.supervise(run, config["trainer"])
     # Importing Lightning takes seconds; signals are already looked after.
     from zoo.training.trainer import train
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = RunFolder(Path(arguments[0]).absolute())
     if processes.supervised():
         processes.end_with_supervisor()
-    main_process = processes.rank() == 0
+    main_process = processes.early_rank() == 0
     interrupts = Interrupts(tells=main_process)
     interrupts.install()
     lock = FileLock(run.path / ".lock")
@@ -115,10 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 1
             run.fresh.unlink(missing_ok=True)
             remove_torn_writes(run)
+            processes.remove_marks(run)
         with contextlib.nullcontext() if main_process else _silence():
             outcome = _train(run, config, interrupts)
-        if outcome is not None:
+        if outcome is not None and main_process:
             _report(run, outcome, fresh)
+        elif outcome is not None:  # on another machine than the one that keeps the run
+            print(f"zoo: {outcome.message}", file=sys.stderr, flush=True)
     except (Exception, Interrupted) as error:
         outcome = _outcome(run, error)
         several = processes.supervised() or processes.started_from_outside() is not None

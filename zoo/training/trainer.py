@@ -1,8 +1,6 @@
 """The shared trainer: builds what a frozen config names, trains, tests the selected weights, writes the folder."""
 
-import logging
 import sys
-import warnings
 from typing import Any
 
 import torch
@@ -18,29 +16,11 @@ from zoo.training.callbacks.checkpoints import BEST, newest_intact
 from zoo.training.environment import environment
 from zoo.training.imports import import_modules
 from zoo.training.interrupts import Interrupts
+from zoo.training.log_file import keep_log
 from zoo.training.metrics_file import MetricsFile
-from zoo.training.processes import processes, rank
+from zoo.training.processes import early_rank, processes
 from zoo.training.run_folder import RunFolder, resumable_hash, write_json
 from zoo.training.start import mark_modified
-
-
-def keep_log(run: RunFolder) -> None:
-    """Sends what libraries have to say, warnings included, to train.log instead of the screen.
-
-    Of several processes the main one writes what it does, all of them their errors.
-    """
-    handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
-    handler.setLevel(logging.INFO if rank() == 0 else logging.ERROR)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.captureWarnings(True)
-    warnings.simplefilter("default")
-    # What tasks publish they have added up over all processes themselves.
-    warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\(.*sync_dist=True")
-    for name in ("zoo", "py.warnings", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(logging.INFO if name == "zoo" else logging.WARNING)
 
 
 def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
@@ -60,7 +40,7 @@ def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
     if saved_by != wanted:
         raise ZooError(f"{path} was written by {saved_by} processes, of which each goes on where it was; the config "
                        f"has {wanted} (trainer.devices x trainer.num_nodes): give it as many")  # fmt: skip
-    for broken in damaged if rank() == 0 else ():
+    for broken in damaged if early_rank() == 0 else ():
         print(f"zoo: {broken} is damaged; going on from {path.name}", file=sys.stderr, flush=True)
     return str(path)
 

@@ -119,10 +119,6 @@ class Checkpoints(Checkpoint):
         """Adds what the run is, and how many processes share it."""
         checkpoint["zoo"] = self.identity | {"processes": trainer.world_size}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the signals back from Lightning, whose handler waits for processes that may have got none."""
-        self.interrupts.install()
-
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)
         self._saved_at = time.monotonic()
@@ -145,8 +141,9 @@ class Checkpoints(Checkpoint):
     def _save_and_stop(self, trainer: Trainer, received: int) -> None:
         """Saves, and stops the run if it was told to: `received` is the signal, the same in all processes, or 0."""
         self._save(trainer)
-        self.interrupts.received = received or None
-        self.interrupts.raise_if_received()
+        if received:  # one that comes during the save is agreed upon after the next batch
+            self.interrupts.received = received
+            self.interrupts.raise_if_received()
 
     def _improved(self, trainer: Trainer, task: Task) -> bool:
         if not self.select_best or task.watched_headline not in task.published:

@@ -45,6 +45,7 @@ class MetricsRecorder(Checkpoint):
         self._own_samples = 0  # of this process; those of all are added up when they are needed
         self._rows: int | None = None  # up to the checkpoint
         self._clock: float | None = None
+        self._counted_at = 0.0
         self._logged_at = (0, 0.0)
         self._validated = False
         self._within_epoch = False
@@ -65,6 +66,7 @@ class MetricsRecorder(Checkpoint):
         self.samples = state_dict["samples"]
         self._own_samples = self.samples if rank() == 0 else 0
         self.training_seconds = state_dict["training_seconds"]
+        self._counted_at = self.training_seconds
         self._logged_at = (self.samples, self.training_seconds)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -77,7 +79,7 @@ class MetricsRecorder(Checkpoint):
         return self.training_seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
 
     def _count(self) -> int:
-        self.samples = int(total(self._own_samples)[0])
+        self.samples, self._counted_at = int(total(self._own_samples)[0]), self._elapsed()
         return self.samples
 
     def _stop_clock(self) -> None:
@@ -86,7 +88,7 @@ class MetricsRecorder(Checkpoint):
     @property
     def samples_per_second(self) -> float:
         """Training samples per second so far, validation and checkpoints of an epoch's end not counted."""
-        return self.samples / self._elapsed() if self.samples else 0.0
+        return self.samples / self._counted_at if self.samples else 0.0
 
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
         if trainer.is_global_zero:
@@ -112,6 +114,8 @@ class MetricsRecorder(Checkpoint):
         """Counts samples; writes a row for every n-th optimizer step."""
         assert isinstance(pl_module, Task)
         self._own_samples += pl_module.count_samples(batch)
+        if world() == 1:  # several count together only now and then
+            self._count()
         self._within_epoch = not ends_epoch(trainer, batch_idx)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         # Lightning does not count the steps of a task that makes them by itself: its rows are by batches.
