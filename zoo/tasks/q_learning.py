@@ -130,8 +130,8 @@ class QLearning(Task):
         """Makes the memory when the first tick tells what it is to hold, or finds the one of the checkpoint."""
         if self.memory is None or self._draw is None:
             if self.warmup < everywhere:  # the first update would find no transition
-                raise ZooError(f"task.warmup={self.warmup} is not possible with data.environments={everywhere}: expected "
-                               "a step in each, or more")  # fmt: skip
+                raise ZooError(f"task.warmup={self.warmup} is not possible with data.environments={everywhere}: "
+                               "expected a step in each, or more")  # fmt: skip
             shape = environments.frame_shape
             capacity = self.capacity * len(environments) // everywhere
             self.memory = ReplayMemory(capacity, len(environments), shape, environments.dtype, environments.stack)
