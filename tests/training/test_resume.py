@@ -65,7 +65,7 @@ class Victim:
         self.process = subprocess.Popen(training_command(self.run), stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, moment) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not moment() and self.process.poll() is None:
             assert time.monotonic() < deadline, "the moment never came"
             time.sleep(0.002)
