@@ -38,5 +38,5 @@ def draw_alignments(aligned: Sequence[Aligned]) -> "Figure | None":
         axes.set_yticks(range(len(target)), target, fontsize=8)
     for axes in panels[len(drawn) :]:
         axes.set_axis_off()
-    figure.suptitle("each row a translated token, white where it looks", fontsize=10)
+    figure.suptitle("each row a translated token,\nwhite where it looks", fontsize=9)  # as wide as one small panel
     return figure

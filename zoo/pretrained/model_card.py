@@ -41,10 +41,14 @@ def comparison(card: dict[str, Any]) -> list[str]:
     lines = []
     for claim in claims if isinstance(claims, list) else [claims]:
         paper = PAPERS[claim["paper"]]
-        measured = card["metrics"].get(claim["metric"])
-        ours = "not measured" if measured is None else f"{measured:.4g}"
-        lines.append(f"{claim['metric']}: {ours} with these weights, {claim['reported']} in the paper ({paper.short}, "
-                     f"{claim['where']}); protocol {claim['protocol']}")  # fmt: skip
+        measured, headline = card["metrics"].get(claim["metric"]), card["headline"]
+        if measured is None:  # of the whole training, such as the mean return of its games
+            own = f"{headline['metric']} with these weights is {headline['value']:.4g}"
+            ours = f"of the training, see docs/results.md ({own})"
+        else:
+            ours = f"{measured:.4g} with these weights"
+        lines.append(f"{claim['metric']}: {ours}, {claim['reported']} in the paper ({paper.short}, {claim['where']}); "
+                     f"protocol {claim['protocol']}")  # fmt: skip
     return lines
 
 

@@ -71,6 +71,10 @@ def perplexity_curves(records: Records) -> Figure | None:
     return figure
 
 
+def _range(first: int, last: int) -> str:
+    return f"{first}–{last}" if last > first else str(first)
+
+
 def bleu_by_length(records: Records) -> Figure | None:
     """Bahdanau et al. 2014, Figure 2: BLEU over the length of the source, with attention and without."""
     there = [name for name in records if "bleu_by_source_length" in records[name][0].get("details", {})]
@@ -82,7 +86,7 @@ def bleu_by_length(records: Records) -> Figure | None:
     for colour, name in zip(PALETTE, there, strict=False):
         groups = [record["details"]["bleu_by_source_length"] for record in records[name]]
         means = [sum(group["score"] for group in column) / len(column) for column in zip(*groups, strict=True)]
-        names = [f"{group['shortest']}–{group['longest']}\n({group['sentences']})" for group in groups[0]]
+        names = [f"{_range(group['shortest'], group['longest'])}\n({group['sentences']})" for group in groups[0]]
         axes.plot(range(len(means)), means, "o-", color=colour, label=name, linewidth=2.0)
         axes.set_xticks(range(len(names)), names)
     axes.set(
@@ -129,13 +133,13 @@ class PaperFigure(NamedTuple):
 
 FIGURES = {
     "plain_and_residual": PaperFigure(
-        plain_and_residual, "Error on CIFAR-10 of plain and of residual networks (He et al. 2015, Figure 6)"
+        plain_and_residual, "Error on CIFAR-10 over the epochs (after He et al. 2015, Figure 6)"
     ),
     "perplexity_curves": PaperFigure(
         perplexity_curves, "Validation perplexity on Penn Treebank, beside the numbers of Zaremba et al. 2014, Table 1"
     ),
     "bleu_by_length": PaperFigure(
-        bleu_by_length, "BLEU by length of the source, with attention and without (Bahdanau et al. 2014, Figure 2)"
+        bleu_by_length, "BLEU by length of the source (after Bahdanau et al. 2014, Figure 2)"
     ),
 } | {
     f"returns_{experiment}": PaperFigure(

@@ -104,6 +104,8 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
                 parts.append(f"Ours is worse than the paper's {claim['reported']}{unit_text(claim)}. {why}")
         where = f"{_hardware(first)} ({first['hardware']['processor']})"
         parts.append(f"Selection: {first['selection']}. Hardware: {where}, torch {first['versions']['torch']}.")
+        headline = first["headline"]["metric"]
+        others = [claim["metric"] for claim in claims_of(first) if claim["metric"] != headline]
         seeds = [
             {
                 "command": f"`{record['command']}`",
@@ -112,11 +114,13 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
                 "speed": f"{record['samples_per_s']:,.0f} {record['sample_unit']}/s",
                 "commit": f"`{(record['commit'] or 'unknown')[:10]}`",
                 "weights": f"`{record['weights_sha256'][:12]}`",
+                **{metric: f"{record['metrics'][metric]:.4g}" for metric in others},
             }
             for record in group
         ]
-        columns = {"command": "command", "value": first["headline"]["metric"], "time": "training", "speed": "speed",
-                   "commit": "commit", "weights": "weights, sha256"}  # fmt: skip
+        columns = {"command": "command", "value": headline, **{metric: metric for metric in others},
+                   "time": "training", "speed": "speed", "commit": "commit",
+                   "weights": "weights, sha256"}  # fmt: skip
         parts.append(_markdown(seeds, columns))
     # Listing shares this module, and should not wait for matplotlib.
     from zoo.training.critic_surfaces import CAPTION
