@@ -210,6 +210,9 @@ def test_those_of_torchrun_and_slurm_are_counted(monkeypatch: pytest.MonkeyPatch
     assert started_from_outside() is None, "the script of a batch job, which starts its own"
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
     assert started_from_outside() == 8
+    with pytest.raises(RuntimeError, match="Use `--ntasks-per-node=8` instead"):
+        _environment()
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "8")
     assert [type(environment) for environment in _environment()] == [SLURMEnvironment]
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert started_from_outside() is None, "a job of a sweep, which starts its own"
