@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -54,6 +55,17 @@ def test_the_version_is_the_project_s():
 
     project = Path(__file__).parents[1] / "pyproject.toml"
     assert zoo.__version__ == tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_waiting_threads_give_way_unless_the_user_decides():
+    def spins(**given: str) -> str:
+        code = "import os, zoo; print(os.environ.get('GOMP_SPINCOUNT'))"
+        unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        return subprocess.check_output([sys.executable, "-c", code], env=unset | given, text=True, timeout=60).strip()
+
+    assert spins() == "1000"
+    assert spins(GOMP_SPINCOUNT="7") == "7"
+    assert spins(OMP_WAIT_POLICY="active") == "None"
 
 
 def test_listing_needs_no_torch():

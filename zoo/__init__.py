@@ -10,6 +10,7 @@
 Everything here is imported on first use: `import zoo` costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from zoo.pretrained.pipelines import pipeline
 
     __version__: str
+
+# GNU's OpenMP, which torch brings along, reads this when torch is imported. By default a thread that waits for the others
+# spins for milliseconds; where another process has its core, that makes torch ten times as slow (docs/performance.md).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = [
     "ZooError",

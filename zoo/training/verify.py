@@ -1,12 +1,13 @@
 """`zoo verify`: releases measured again, beside what their cards and their records say."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from zoo.data.catalog import DATASETS
 from zoo.data.preparation import missing_files
@@ -15,7 +16,6 @@ from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release, list_pretrained
 from zoo.pretrained.release import load_release, read_files
 from zoo.training.records import record_of
-from zoo.training.screen import columns, show
 
 # Another processor adds up in another order; what is counted, such as errors, has to be the same all the same.
 _RELATIVE = 1e-3
@@ -93,8 +93,12 @@ def verify_release(folder: Path) -> Verdict:
     return Verdict(name, metric, recorded, told, now, wrong="" if same else "card and measurement differ")
 
 
+def _row(width: int, mark: str, name: str, metric: str, record: str, card: str, now: str, why: str) -> str:
+    return f"{mark:1}  {name:<{width}}  {metric:<16}  {record:>7}  {card:>7}  {now:>7}  {why}".rstrip()
+
+
 def verify(names: Sequence[str] = ()) -> bool:
-    """Verifies releases and prints a table.
+    """Verifies releases and prints a row of a table as soon as each is done; all of them take a while.
 
     Args:
         names: Releases or their paths; by default all that lie here.
@@ -106,13 +110,21 @@ def verify(names: Sequence[str] = ()) -> bool:
         ZooError: There is no release of that name.
     """
     folders = [find_release(name) for name in names] or [entry.folder for entry in list_pretrained() if entry.folder]
-    verdicts = [
-        verify_release(folder) for folder in track(folders, "verifying", transient=True, console=Console(stderr=True))
-    ]
-    table = columns("", "release", "metric", "record", "card", "now", "")
-    for each in verdicts:
-        mark = "✗" if each.wrong else "–" if each.open else "✓"
-        numbers = ("" if value is None else f"{value:.4g}" for value in (each.recorded, each.told, each.now))
-        table.add_row(mark, each.name, each.metric, *numbers, each.wrong or each.open)
-    show(table if verdicts else "no releases yet")
-    return not any(each.wrong for each in verdicts)
+    if not folders:
+        print("no releases yet")
+        return True
+    width = max(len(folder.name) for folder in folders)
+    right = True
+    print(_row(width, "", "release", "metric", "record", "card", "now", ""), flush=True)
+    # Rows stand above the bar where both are on one terminal; rich must not take them out of a pipe.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
+        bar = progress.add_task("", total=len(folders))
+        for folder in folders:
+            progress.update(bar, description=f"verifying {folder.name}")
+            each = verify_release(folder)
+            mark = "✗" if each.wrong else "–" if each.open else "✓"
+            numbers = ("" if value is None else f"{value:.4g}" for value in (each.recorded, each.told, each.now))
+            print(_row(width, mark, each.name, each.metric, *numbers, each.wrong or each.open), flush=True)
+            progress.advance(bar)
+            right = right and not each.wrong
+    return right
