@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# GNU's OpenMP, which torch brings along, reads this when torch is imported. By default a thread that waits for the others
+# GNU's OpenMP, which torch brings along, reads this when torch is imported. By default a thread that waits for others
 # spins for milliseconds; where another process has its core, that makes torch ten times as slow (docs/performance.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
