@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.models.transformer import Transformer, sinusoids, transformer_base, transformer_big, transformer_tiny
+from zoo.models.transformer import Transformer, transformer_base, transformer_big, transformer_tiny
+from zoo.models.transformer_layers import sinusoids
 
 PAD = 0
 

@@ -10,23 +10,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.errors import ZooError
-from zoo.metrics.parzen import SIGMAS, parzen
-from zoo.metrics.ranks import average_gradients, interleaved, rank, total, world
+from zoo.metrics.ranks import rank, total, world
 from zoo.metrics.totals import Totals
 from zoo.models.gan import AdversarialNetworks
-from zoo.pretrained.pipelines import pipeline
-from zoo.tasks.looking import looked_at
-from zoo.tasks.objectives import OBJECTIVES, clip_weights, gradient_penalty
+from zoo.tasks.judging import Judge
+from zoo.tasks.objectives import OBJECTIVES, clip_weights, gradient_penalty, set_gradients
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
-
 SHOWN = 64  # samples in a grid
 _AT_ONCE = 500  # samples made together in an evaluation
-_SIGMA_POINTS = 1000  # held-out images on which the kernels' width is chosen, as the authors' script does
 
 
 class Adversarial(Task):
@@ -97,13 +92,11 @@ class Adversarial(Task):
         self.batches = 0
         self.totals = Totals("discriminator_loss", "discriminator_norm", "real", "fake")
         self.generator_totals = Totals("generator_loss", "generator_norm")  # over its own steps only
-        self.sigma: float | None = None
         # Of several processes each draws the noise of all and takes its share, which comes to what one would have
         # drawn; what else is random, dropout, each draws for itself.
         self._shared_draw = torch.Generator()
         self._shared_draw.set_state(torch.get_rng_state())
-        self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
-        self._held_out: list[Tensor] = []
+        self.judge = Judge(classifier)
 
     @property
     def networks(self) -> AdversarialNetworks:
@@ -173,8 +166,8 @@ class Adversarial(Task):
         of_real = self._scores(real)
         losses = objective.discriminator(of_real, of_fake), objective.generator(of_fake)
         weight = _weight(real, everywhere)
-        norm = _set_gradients(networks.discriminator, losses[0], weight, last=False)
-        own_norm = _set_gradients(networks.generator, losses[1], weight, last=True)
+        norm = set_gradients(networks.discriminator, losses[0], weight, last=False)
+        own_norm = set_gradients(networks.generator, losses[1], weight, last=True)
         discriminator.step()
         generator.step()
         self._count(losses[0], norm, of_real, of_fake)
@@ -194,7 +187,7 @@ class Adversarial(Task):
             shares = torch.rand(everywhere, generator=draw)[rank() :: world()].to(self.device)
             loss = loss + self.penalty * gradient_penalty(networks.discriminator, real, fake, shares)
         weight = _weight(real, everywhere)
-        norm = _set_gradients(networks.discriminator, loss, weight, last=True)
+        norm = set_gradients(networks.discriminator, loss, weight, last=True)
         discriminator.step()
         if self.objective == "wasserstein":
             clip_weights(networks.discriminator, self.clip)
@@ -202,7 +195,7 @@ class Adversarial(Task):
         if (self.batches + 1) % self.discriminator_steps:
             return loss
         own = objective.generator(self._scores(networks.generator(self._noise(everywhere))))
-        self._count_own(own, _set_gradients(networks.generator, own, weight, last=True), len(real))
+        self._count_own(own, set_gradients(networks.generator, own, weight, last=True), len(real))
         generator.step()
         return loss + own
 
@@ -255,56 +248,42 @@ class Adversarial(Task):
 
     def on_validation_epoch_start(self) -> None:
         """Starts collecting."""
-        self._held_out = []
+        self.judge.begin()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects images."""
-        self._held_out.append(self._pixels(batch[0]))
+        self.judge.collect(self._pixels(batch[0]))
 
     def on_validation_epoch_end(self) -> None:
         """Chooses the kernels' width, and tells how likely the held-out images are."""
-        self._report(self.watched)
+        samples = self.made(self.samples)
+        self.publish(self.watched, self.judge.likelihood(samples, choose=True) | self.judge.looks(samples))
         self.pictures["samples"] = self.made(SHOWN).cpu()
 
     def on_test_epoch_start(self) -> None:
         """Starts collecting."""
-        self._held_out = []
+        self.judge.begin()
         if self.mean_generator is not None:  # it is what is released
             self.networks.generator.load_state_dict(self.mean_generator.state_dict())
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects images."""
-        self._held_out.append(self._pixels(batch[0]))
+        self.judge.collect(self._pixels(batch[0]))
 
     def on_test_epoch_end(self) -> None:
         """Tells how likely the test images are, under the width that validation chose."""
-        self._report("test")
-
-    def _report(self, split: str) -> None:
-        points, samples = interleaved(torch.cat(self._held_out)), self.made(self.samples)
-        if split == "test":
-            if self.sigma is None:
-                raise ZooError("no validation was run, on which the width of the Parzen windows is chosen: leave "
-                               "trainer.limit_val_batches out")  # fmt: skip
-            found = parzen(points, samples, [self.sigma])
-        else:
-            found = parzen(points[:_SIGMA_POINTS], samples, SIGMAS)
-            self.sigma = found.sigma
-        metrics = {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
-        if self._classifier is not None:
-            metrics |= looked_at(self._classifier, points, samples)
-        self.publish(split, metrics)
-        self._held_out = []
+        samples = self.made(self.samples)
+        self.publish("test", self.judge.likelihood(samples, choose=False) | self.judge.looks(samples))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is counted."""
         drawn = {"draw": self._shared_draw.get_state()} if world() > 1 else {}
-        checkpoint["adversarial"] = {"batches": self.batches, "sigma": self.sigma} | drawn
+        checkpoint["adversarial"] = {"batches": self.batches, "sigma": self.judge.sigma} | drawn
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes it back."""
         own = checkpoint["adversarial"]
-        self.batches, self.sigma = own["batches"], own["sigma"]
+        self.batches, self.judge.sigma = own["batches"], own["sigma"]
         if "draw" in own:
             self._shared_draw.set_state(own["draw"].cpu())
 
@@ -330,23 +309,3 @@ class Adversarial(Task):
 def _weight(real: Tensor, everywhere: int) -> float:
     """Returns by what to multiply a mean over this process's images: the mean over processes is then that of all."""
     return len(real) * world() / everywhere
-
-
-def _set_gradients(part: nn.Module, loss: Tensor, weight: float, *, last: bool) -> Tensor:
-    """Puts the gradients of a loss, the mean of all processes', into the parameters of one network only.
-
-    Args:
-        part: The network.
-        loss: A mean over this process's images.
-        weight: By which it counts among the processes'.
-        last: Whether nothing else is differentiated after it.
-
-    Returns:
-        The norm of the gradients.
-    """
-    parameters = list(part.parameters())
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=not last)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    average_gradients(parameters, weight)
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -1,4 +1,4 @@
-"""What generator and discriminator are trained to do: one small function for each part of each objective."""
+"""What generator and discriminator are trained to do: a small function for each part of each objective and step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from zoo.metrics.ranks import average_gradients
 
 ScoreLoss = Callable[[Tensor], Tensor]
 PairLoss = Callable[[Tensor, Tensor], Tensor]
@@ -76,3 +78,23 @@ def gradient_penalty(module: nn.Module, real: Tensor, fake: Tensor, shares: Tens
     between = (share * real + (1 - share) * fake.detach()).requires_grad_()
     (gradient,) = torch.autograd.grad(module(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def set_gradients(part: nn.Module, loss: Tensor, weight: float, *, last: bool) -> Tensor:
+    """Puts the gradients of a loss, the mean of all processes', into the parameters of one network only.
+
+    Args:
+        part: The network.
+        loss: A mean over this process's images.
+        weight: By which it counts among the processes'.
+        last: Whether nothing else is differentiated after it.
+
+    Returns:
+        The norm of the gradients.
+    """
+    parameters = list(part.parameters())
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=not last)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    average_gradients(parameters, weight)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

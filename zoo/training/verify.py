@@ -93,7 +93,8 @@ def verify_release(folder: Path) -> Verdict:
     return Verdict(name, metric, recorded, told, now, wrong="" if same else "card and measurement differ")
 
 
-def _row(width: int, mark: str, name: str, metric: str, record: str, card: str, now: str, why: str) -> str:
+def _row(width: int, *cells: str) -> str:
+    mark, name, metric, record, card, now, why = cells
     return f"{mark:1}  {name:<{width}}  {metric:<16}  {record:>7}  {card:>7}  {now:>7}  {why}".rstrip()
 
 

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from zoo.data.environments import EnvironmentData
 from zoo.data.tokenizing import PAD
 from zoo.models.lstm_lm import LSTMLanguageModel
-from zoo.models.transformer import EncoderLayer, Transformer
+from zoo.models.transformer import Transformer
+from zoo.models.transformer_layers import EncoderLayer
 from zoo.tasks.image_classification import ImageClassification
 from zoo.tasks.language_modeling import LanguageModeling
 from zoo.tasks.q_learning import QLearning
