@@ -17,6 +17,7 @@ from zoo.training.tables import (
     mean_and_spread,
     measured,
     readme_with_table,
+    short_part,
     short_table,
     unit_text,
 )
@@ -104,10 +105,23 @@ def test_the_long_page_says_why_a_number_was_missed(records, monkeypatch: pytest
     assert "Ours is worse" not in long_page(better)
 
 
+def test_readme_says_why_a_number_was_missed_and_what_has_none(records, monkeypatch: pytest.MonkeyPatch):
+    part = short_part(records)
+    assert part.startswith(short_table(records))
+    assert "- `lenet5_modern_tiny`: Ours is worse than the paper's 0.95 %. Not explained yet." in part
+    assert "without a record so far are all those of " in part
+    assert "LeCun 1998" in part.splitlines()[-1]
+    monkeypatch.setattr(tables, "experiments", lambda: {})
+    assert "without a record" not in short_part(records)
+    for record in (better := copy.deepcopy(records))["lenet5_modern_tiny"]:
+        record["metrics"]["test/error"] = 0.9
+    assert short_part(better) == short_table(better)
+
+
 def test_the_table_stands_between_its_markers_and_nothing_else_changes(records):
     readme = f"# A\n\n{BEGIN}\nold\n{END}\n\nmore \\1 text\n"
     renewed = readme_with_table(readme, records)
-    assert renewed == f"# A\n\n{BEGIN}\n{short_table(records)}\n{END}\n\nmore \\1 text\n"
+    assert renewed == f"# A\n\n{BEGIN}\n{short_part(records)}\n{END}\n\nmore \\1 text\n"
     assert readme_with_table(renewed, records) == renewed
     with pytest.raises(ZooError, match="lost the markers"):
         readme_with_table("# A\n", records)
