@@ -93,6 +93,17 @@ def test_the_figure_has_a_line_for_each_configuration_and_a_band_over_seeds(runs
     assert {6.0, 4.0} <= set(band.get_paths()[0].vertices[:, 1])
 
 
+@pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3])])
+def test_its_ticks_are_whole_epochs(tmp_path: Path, epochs: int, ticks: list[int]):
+    for number in range(2):
+        make_run(tmp_path, f"optimizer.lr=0.0{number + 1}", value=3.0, curve=(5.0, 4.0, 3.0)[:epochs])
+    figure = draw_comparison(compare([tmp_path]))
+    figure.savefig(tmp_path / "drawn.png")
+    (axes,) = figure.axes
+    first, last = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if first <= tick <= last] == ticks
+
+
 def test_more_configurations_than_colours_are_grey(tmp_path: Path):
     for number in range(9):
         make_run(tmp_path, f"optimizer.lr=0.0{number + 1}", value=float(number), curve=(5.0, float(number)))

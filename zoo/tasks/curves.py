@@ -57,7 +57,7 @@ def curves(metrics_file: Path, metrics: Sequence[str], labels: Mapping[str, str]
                 dashed, bold = ("--", 1.2) if split == "train" else ("-", 2.0)
                 axes.plot(epochs, values, dashed, color=colour, linewidth=bold, label=label, marker=dots, markersize=3)
         axes.set(xlabel=over, ylabel=labels[metric], title=metric)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
         if min(min(line.get_ydata(), default=0) for line in axes.lines) >= 0:
             axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

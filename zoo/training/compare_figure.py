@@ -63,7 +63,7 @@ def draw_comparison(comparison: Comparison) -> Figure | None:
         axes.plot([], [], color="0.8", label=f"{len(drawn) - len(PALETTE)} more")
     name = comparison.metric.partition("/")[2]
     axes.set(xlabel="epoch", ylabel=name, title=f"{name} over the epochs; behind each name its {comparison.metric}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", frameon=False, fontsize=8)
     return figure
