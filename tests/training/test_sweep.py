@@ -79,6 +79,7 @@ def test_a_broken_job_is_recorded_and_typed_again_only_it_runs(tmp_path, capfd):
         (["model=lenet5_modern,lenet6"], "unknown model 'lenet6'"),
         (["optimizer.lrr=1,2"], "did you mean optimizer.lr?"),
         (["select=last,first"], "choose last or best"),
+        (["optimizer.lr=0.1,oops"], "optimizer.lr='oops' is not possible: expected float"),
         (["resume=x", "seed=1,2"], "does not go with -m"),
         (["seed=1,2", "from_run=x"], "does not go with -m"),
     ],
@@ -91,19 +92,19 @@ def test_a_job_that_does_not_compose_stops_all_before_the_first_starts(words, to
 @pytest.mark.usefixtures("in_this_process")
 def test_the_sweep_s_name_is_a_hash_of_its_line(tmp_path, capfd):
     # These jobs fail at once, which is all that is needed to see their folders.
-    for words in (["optimizer.lr=a,b"], ["optimizer.lr=a,b", "-q"], ["optimizer.lr=a,c"]):
+    for words in (["data.validation=5000,5001"], ["data.validation=5000,5001", "-q"], ["data.validation=5000,5002"]):
         assert main(["train", "-m", *TINY, *words]) == 1
     first, second = sorted((tmp_path / "runs").iterdir())
     assert first.name.startswith("sweep_")
     assert second.name.startswith("sweep_")
-    assert {row["optimizer.lr"] for folder in (first, second) for row in summary(folder)} == {"a", "b", "c"}
+    assert {row["data.validation"] for folder in (first, second) for row in summary(folder)} == {"5000", "5001", "5002"}
     assert all(row["status"] == "failed" for folder in (first, second) for row in summary(folder))
     assert "0 of 2 jobs finished" in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_jobs_that_are_the_same_run_once(tmp_path, capfd):
-    assert main(["train", "-m", *TINY, "optimizer.lr=a", "seed=1,1"]) == 1
+    assert main(["train", "-m", *TINY, "data.validation=5000", "seed=1,1"]) == 1
     assert "0 of 1 jobs finished" in capfd.readouterr().out
 
 

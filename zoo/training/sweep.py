@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
+from zoo.training.imports import import_modules
 from zoo.training.launchers import INTERRUPTED, by_submitit, console, one_after_the_other, side_by_side
 from zoo.training.run_folder import RunFolder, config_hash, folder_name, freeze, group_runs, write_atomically
 from zoo.training.start import checked_config, refuse_if_busy
@@ -48,6 +49,15 @@ def _jobs(overrides: Sequence[str], config_dirs: Sequence[Path]) -> list[Job]:
         swept = {key: value for key, value in pairs.items() if key in names}
         jobs.setdefault(folder, Job(RunFolder(folder), config, typed, swept))
     return list(jobs.values())
+
+
+def _check_types(jobs: Iterable[Job]) -> None:
+    """Checks keys and types of all jobs before the first one starts, as each would by itself when its turn comes."""
+    from zoo.training.signatures import check_signatures  # torch and Lightning: only where something is to be trained
+
+    for job in jobs:
+        import_modules(job.config["imports"])
+        check_signatures(job.config)
 
 
 def _row(number: int, job: Job) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         0 when every job has finished, 1 when some failed, 130 or 143 when the sweep was interrupted.
 
     Raises:
-        ZooError: A job does not compose; nothing was started.
+        ZooError: A job does not compose, or a value is of the wrong type; nothing was started.
     """
     jobs = _jobs(overrides, config_dirs)
     folder, settings = jobs[0].run.path.parent, jobs[0].config["sweep"]
@@ -127,6 +137,7 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         if job.run.finished:
             print(f"{titles[job.run]}: finished before, skipped", flush=True)
     waiting = {job.run: job for job in jobs if not job.run.finished}
+    _check_types(waiting.values())
 
     def begin(run: RunFolder) -> None:
         print(f"{titles[run]}{' (going on)' if run.started else ''}", flush=True)
