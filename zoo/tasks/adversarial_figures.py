@@ -21,7 +21,8 @@ def grid(images: Tensor, columns: int = 8) -> Figure:
     axes = figure.subplots()
     whole = sheet(images, columns)
     shown = whole.permute(1, 2, 0) if len(whole) == 3 else whole[0]
-    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    small = images.shape[-1] < 0.8 * figure.dpi  # pixels stay square; of large pictures thin lines must not get lost
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest" if small else "hanning")
     axes.set_axis_off()
     return figure
 
