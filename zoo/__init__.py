@@ -7,7 +7,7 @@
     model = zoo.load_pretrained("lenet5-mnist")  # trained; also from a run's folder
     zoo.pipeline("lenet5-mnist")("digit.png")    # a picture's label with probabilities
 
-Everything here is imported on first use: `import zoo` costs next to nothing.
+Everything here is imported on first use: `import zoo` costs next to nothing. It sets one environment variable (below).
 """
 
 import os

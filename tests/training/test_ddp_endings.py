@@ -210,6 +210,7 @@ def test_those_of_torchrun_and_slurm_are_counted(monkeypatch: pytest.MonkeyPatch
     assert started_from_outside() is None, "the script of a batch job, which starts its own"
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
     assert started_from_outside() == 8
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
     with pytest.raises(RuntimeError, match="Use `--ntasks-per-node=8` instead"):
         _environment()
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "8")

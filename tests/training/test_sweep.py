@@ -80,6 +80,7 @@ def test_a_broken_job_is_recorded_and_typed_again_only_it_runs(tmp_path, capfd):
         (["optimizer.lrr=1,2"], "did you mean optimizer.lr?"),
         (["select=last,first"], "choose last or best"),
         (["optimizer.lr=0.1,oops"], "optimizer.lr='oops' is not possible: expected float"),
+        (["imports=[no_such_module]", "seed=1,2"], "imports=no_such_module cannot be imported"),
         (["resume=x", "seed=1,2"], "does not go with -m"),
         (["seed=1,2", "from_run=x"], "does not go with -m"),
     ],

@@ -16,7 +16,7 @@ from zoo.training.tables import (
     long_page,
     mean_and_spread,
     measured,
-    readme_with_table,
+    readme_with_results,
     short_part,
     short_table,
     unit_text,
@@ -109,19 +109,19 @@ def test_readme_says_why_a_number_was_missed_and_what_has_none(records, monkeypa
     part = short_part(records)
     assert part.startswith(short_table(records))
     assert "- `lenet5_modern_tiny`: Ours is worse than the paper's 0.95 %. Not explained yet." in part
-    assert "without a record so far are all those of " in part
-    assert "LeCun 1998" in part.splitlines()[-1]
+    assert "No network of these papers has a record yet: " in part
+    assert "LeCun 1998" in part.splitlines()[-1], "the experiment recorded here is none of the shipped ones"
     monkeypatch.setattr(tables, "experiments", lambda: {})
-    assert "without a record" not in short_part(records)
+    assert "has a record yet" not in short_part(records)
     for record in (better := copy.deepcopy(records))["lenet5_modern_tiny"]:
         record["metrics"]["test/error"] = 0.9
     assert short_part(better) == short_table(better)
 
 
-def test_the_table_stands_between_its_markers_and_nothing_else_changes(records):
+def test_the_results_stand_between_their_markers_and_nothing_else_changes(records):
     readme = f"# A\n\n{BEGIN}\nold\n{END}\n\nmore \\1 text\n"
-    renewed = readme_with_table(readme, records)
+    renewed = readme_with_results(readme, records)
     assert renewed == f"# A\n\n{BEGIN}\n{short_part(records)}\n{END}\n\nmore \\1 text\n"
-    assert readme_with_table(renewed, records) == renewed
+    assert readme_with_results(renewed, records) == renewed
     with pytest.raises(ZooError, match="lost the markers"):
-        readme_with_table("# A\n", records)
+        readme_with_results("# A\n", records)

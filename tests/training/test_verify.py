@@ -10,7 +10,7 @@ from zoo.cli import main
 from zoo.locations import shipped
 from zoo.pretrained.hub import list_pretrained
 from zoo.training import verify as verifying
-from zoo.training.verify import verify_release
+from zoo.training.verify import Verdict, verify_release
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -92,6 +92,30 @@ def test_data_of_the_owner_is_not_looked_for():
     assert verifying._why_not("textfile") == "textfile is data of its owner's"
     assert "not this installation's" in verifying._why_not("my_data")
     assert verifying._why_not("digits") == ""
+
+
+def test_each_row_stands_as_soon_as_it_is_measured(monkeypatch: pytest.MonkeyPatch, capsys):
+    names, before = ["lenet5-mnist", "lstm_small-ptb"], []
+
+    def verified(folder: Path) -> Verdict:
+        before.append(capsys.readouterr().out)
+        return Verdict(folder.name, "test/bits_per_character", told=1.234567)
+
+    monkeypatch.setattr(verifying, "verify_release", verified)
+    assert main(["verify", *names]) == 0
+    rows = [*before, capsys.readouterr().out]
+    assert "release" in rows[0]
+    assert [name in row for name, row in zip(names, rows[1:], strict=True)] == [True, True]
+    header, first, second = "".join(rows).splitlines()
+    ends = {title: header.index(title) + len(title) for title in ("card", "record")}
+    assert [row[: ends["card"]].endswith("  1.235") for row in (first, second)] == [True, True]
+    assert [row[ends["record"] - 6 : ends["record"]].strip() for row in (first, second)] == ["", ""]
+
+
+def test_without_releases_there_is_nothing_to_verify(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(verifying, "list_pretrained", lambda: [])
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out == "no releases yet\n"
 
 
 def test_a_release_that_is_not_there_is_told(one_line_error):

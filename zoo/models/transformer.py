@@ -1,6 +1,7 @@
 """The Transformer: sequences to sequences by attention alone.
 
 Vaswani et al.: Attention Is All You Need. NIPS 2017, arXiv:1706.03762v7. Sections and tables below are of this version.
+Attention and layers are in `zoo/models/transformer_layers.py`, the whole network here.
 
 Claims, each tested by the experiment named after it:
     English-German, newstest2014 (Table 2): base 27.3 BLEU, big 28.4; not run here, the data is too large

@@ -1,7 +1,7 @@
 """The layers of the Transformer: attention, feed-forward network, what surrounds them, and positions.
 
 Vaswani et al.: Attention Is All You Need. NIPS 2017, arXiv:1706.03762v7. Sections below are of this version; what the
-paper leaves open is told in `zoo/models/transformer.py`.
+paper leaves open is said in the header of `zoo/models/transformer.py`.
 """
 
 import math

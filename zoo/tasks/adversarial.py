@@ -256,8 +256,7 @@ class Adversarial(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Chooses the kernels' width, and tells how likely the held-out images are."""
-        samples = self.made(self.samples)
-        self.publish(self.watched, self.judge.likelihood(samples, choose=True) | self.judge.looks(samples))
+        self.publish(self.watched, self.judge.judge(self.made(self.samples), choose=True))
         self.pictures["samples"] = self.made(SHOWN).cpu()
 
     def on_test_epoch_start(self) -> None:
@@ -272,8 +271,7 @@ class Adversarial(Task):
 
     def on_test_epoch_end(self) -> None:
         """Tells how likely the test images are, under the width that validation chose."""
-        samples = self.made(self.samples)
-        self.publish("test", self.judge.likelihood(samples, choose=False) | self.judge.looks(samples))
+        self.publish("test", self.judge.judge(self.made(self.samples), choose=False))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is counted."""

@@ -13,16 +13,20 @@ from torch import Tensor
 
 from zoo.data.sheets import sheet
 
+_INCHES = 0.8  # of an image's side on paper
+_LARGE = 2 * _INCHES * 100  # pixels: more than any figure is saved with
+
 
 def grid(images: Tensor, columns: int = 8) -> Figure:
     """Draws images `(N, C, H, W)`, pixels from 0 to 1, in rows."""
     rows = math.ceil(len(images) / columns)
-    figure = Figure(figsize=(0.8 * columns, 0.8 * rows), layout="constrained")
+    figure = Figure(figsize=(_INCHES * columns, _INCHES * rows), layout="constrained")
     axes = figure.subplots()
     whole = sheet(images, columns)
     shown = whole.permute(1, 2, 0) if len(whole) == 3 else whole[0]
-    small = images.shape[-1] < 0.8 * figure.dpi  # pixels stay square; of large pictures thin lines must not get lost
-    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest" if small else "hanning")
+    # Pixels stay square; of pictures that have to shrink, thin lines must not get lost.
+    interpolation = "nearest" if images.shape[-1] < _LARGE else "hanning"
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, interpolation=interpolation)
     axes.set_axis_off()
     return figure
 

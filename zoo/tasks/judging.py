@@ -21,7 +21,7 @@ class Judge:
     """Collects the held-out images of one evaluation, and compares samples with them.
 
     Args:
-        classifier: A release through whose eyes both are looked at; None looks at none.
+        classifier: A release through whose eyes both are looked at; None: they are not.
     """
 
     def __init__(self, classifier: str | None) -> None:
@@ -37,21 +37,22 @@ class Judge:
         """Takes `(B, C, H, W)`, pixels from 0 to 1."""
         self._held_out.append(images)
 
-    def _points(self) -> Tensor:
-        """Returns the images of all processes, in the order in which one would have seen them."""
-        return interleaved(torch.cat(self._held_out))
-
-    def likelihood(self, samples: Tensor, *, choose: bool) -> dict[str, float]:
-        """Returns how likely a Parzen window over samples makes the images (Goodfellow et al. 2014, Section 5).
+    def judge(self, samples: Tensor, *, choose: bool) -> dict[str, float]:
+        """Says how likely the held-out images are under a Parzen window over samples, and what the classifier sees.
 
         Args:
             samples: `(M, C, H, W)`, pixels from 0 to 1.
-            choose: Whether to choose the kernels' width, on the first of these images; otherwise it is the chosen one.
+            choose: Whether to choose the kernels' width, on the first 1,000 of the images, for which alone the
+                likelihood is then told; otherwise it is told for all, with the width that was chosen before.
+
+        Returns:
+            `parzen`, `parzen_error` and `parzen_sigma` (Goodfellow et al. 2014, Section 5), and with a classifier what
+            `looked_at` says. The images are forgotten.
 
         Raises:
-            ZooError: None was chosen yet.
+            ZooError: No width has been chosen yet.
         """
-        points = self._points()
+        points = interleaved(torch.cat(self._held_out))
         if choose:
             found = parzen(points[:_SIGMA_POINTS], samples, SIGMAS)
             self.sigma = found.sigma
@@ -60,8 +61,8 @@ class Judge:
                            "trainer.limit_val_batches out")  # fmt: skip
         else:
             found = parzen(points, samples, [self.sigma])
-        return {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
-
-    def looks(self, samples: Tensor) -> dict[str, float]:
-        """Returns what the classifier sees in samples `(M, C, H, W)`; nothing without one."""
-        return {} if self._classifier is None else looked_at(self._classifier, self._points(), samples)
+        metrics = {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
+        if self._classifier is not None:
+            metrics |= looked_at(self._classifier, points, samples)
+        self.begin()
+        return metrics

@@ -1,4 +1,4 @@
-"""What generator and discriminator are trained to do: a small function for each part of each objective and step."""
+"""What generator and discriminator are trained to do: the losses, and how their gradients reach one network only."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -51,8 +51,11 @@ def _jobs(overrides: Sequence[str], config_dirs: Sequence[Path]) -> list[Job]:
     return list(jobs.values())
 
 
-def _check_types(jobs: Iterable[Job]) -> None:
-    """Checks keys and types of all jobs before the first one starts, as each would by itself when its turn comes."""
+def _check_signatures(jobs: Iterable[Job]) -> None:
+    """Checks keys and types of all jobs before the first one starts, as each does by itself when its turn comes.
+
+    The user's modules that jobs import are imported for it, into the process that waits for all of them.
+    """
     from zoo.training.signatures import check_signatures  # torch and Lightning: only where something is to be trained
 
     for job in jobs:
@@ -126,9 +129,12 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         0 when every job has finished, 1 when some failed, 130 or 143 when the sweep was interrupted.
 
     Raises:
-        ZooError: A job does not compose, or a value is of the wrong type; nothing was started.
+        ZooError: A job does not compose, imports a module that fails, or has a key or type that does not fit; nothing
+            was started.
     """
     jobs = _jobs(overrides, config_dirs)
+    waiting = {job.run: job for job in jobs if not job.run.finished}
+    _check_signatures(waiting.values())
     folder, settings = jobs[0].run.path.parent, jobs[0].config["sweep"]
     titles = {}
     for number, job in enumerate(jobs, 1):
@@ -136,8 +142,6 @@ def sweep(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> int:
         titles[job.run] = f"[{number}/{len(jobs)}] {words}"
         if job.run.finished:
             print(f"{titles[job.run]}: finished before, skipped", flush=True)
-    waiting = {job.run: job for job in jobs if not job.run.finished}
-    _check_types(waiting.values())
 
     def begin(run: RunFolder) -> None:
         print(f"{titles[run]}{' (going on)' if run.started else ''}", flush=True)

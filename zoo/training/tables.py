@@ -1,6 +1,7 @@
 """The tables of README.md and docs/results.md, generated from the records and from nothing else."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -86,9 +87,9 @@ def short_table(records: dict[str, list[dict[str, Any]]]) -> str:
     return _markdown(rows, titles)
 
 
-def _misses(name: str, records: list[dict[str, Any]]) -> list[str]:
+def _misses(experiment: dict[str, Any], records: list[dict[str, Any]]) -> list[str]:
     """Returns a line for each claim of an experiment that its records miss, with the reason."""
-    reasons = reasons_of_misses(experiments().get(name, {}))
+    reasons = reasons_of_misses(experiment)
     return [
         f"Ours is worse than the paper's {claim['reported']}{unit_text(claim)}. "
         + reasons.get(claim["metric"], "Not explained yet.")
@@ -97,22 +98,24 @@ def _misses(name: str, records: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _unmeasured(records: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Returns the papers, as a table cites them, of networks that experiments train and no record is of."""
+def _unmeasured(known: dict[str, dict[str, Any]], measured: Collection[str]) -> list[str]:
+    """Returns the papers, as a table cites them, no network of which was measured in any of the known experiments."""
     papers: dict[str, set[str]] = {}
-    for name, experiment in experiments().items():
+    for name, experiment in known.items():
         model = chosen(experiment, "model")
         if model in MODELS:
             papers.setdefault(MODELS[model].paper, set()).add(name)
-    return sorted(PAPERS[paper].short for paper, names in papers.items() if not names & set(records))
+    return sorted(PAPERS[paper].short for paper, names in papers.items() if not names & set(measured))
 
 
 def short_part(records: dict[str, list[dict[str, Any]]]) -> str:
     """Returns what README says of results: the table, why a number was missed, what was not measured."""
-    misses = [f"- `{name}`: {line}" for name, group in records.items() for line in _misses(name, group)]
+    known = experiments()
+    misses = [f"- `{name}`: {line}" for name, group in records.items() for line in _misses(known.get(name, {}), group)]
     parts = [short_table(records), "\n".join(misses)]
-    if unmeasured := _unmeasured(records):
-        parts.append(f"Experiments without a record so far are all those of {', '.join(unmeasured)}.")
+    if unmeasured := _unmeasured(known, records.keys()):
+        parts.append(f"No network of these papers has a record yet: {', '.join(unmeasured)}. Neither have some of the "
+                     "others' (`zoo list experiments`).")  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 
 
@@ -124,9 +127,10 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
         "Ours is the mean over seeds ± the sample standard deviation, measured by the command beside it.",
     ]
     titles = {"metric": "metric", "paper": "where", "reported": "paper", "ours": "ours", "protocol": "protocol"}
+    known = experiments()
     for name, group in records.items():
         first = group[0]
-        parts += [f"## {name}", _markdown(_rows(group), titles), *_misses(name, group)]
+        parts += [f"## {name}", _markdown(_rows(group), titles), *_misses(known.get(name, {}), group)]
         where = f"{_hardware(first)} ({first['hardware']['processor']})"
         parts.append(f"Selection: {first['selection']}. Hardware: {where}, torch {first['versions']['torch']}.")
         headline = first["headline"]["metric"]
@@ -161,8 +165,8 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme_with_table(readme: str, records: dict[str, list[dict[str, Any]]]) -> str:
-    """Returns README's text with the table between its markers renewed.
+def readme_with_results(readme: str, records: dict[str, list[dict[str, Any]]]) -> str:
+    """Returns README's text with the results between its markers renewed.
 
     Raises:
         ZooError: The markers are gone.
@@ -189,7 +193,7 @@ def generated_pages() -> dict[Path, str]:
     cards = {path.parent.name: read_card(path.parent) for path in sorted(shipped("pretrained").glob(f"*/{CARD}"))}
     readme = checkout / "README.md"
     return {
-        readme: readme_with_table(readme.read_text(encoding="utf-8"), records),
+        readme: readme_with_results(readme.read_text(encoding="utf-8"), records),
         checkout / "docs" / "results.md": long_page(records),
         checkout / "docs" / "pretrained.md": pretrained_page(cards),
         **{shipped("pretrained") / name / "README.md": model_card(card) for name, card in cards.items()},

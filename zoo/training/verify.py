@@ -63,10 +63,9 @@ def verify_release(folder: Path) -> Verdict:
 
     Nothing is downloaded for it.
     """
-    name = folder.name
+    name = _name(folder)
     try:
         card = read_card(folder)
-        name = card.get("name") or name
         load_release(folder)
         read_files(folder)
     except ZooError as error:
@@ -93,9 +92,18 @@ def verify_release(folder: Path) -> Verdict:
     return Verdict(name, metric, recorded, told, now, wrong="" if same else "card and measurement differ")
 
 
+def _name(folder: Path) -> str:
+    """Returns what a release's card calls it, or else its folder's name."""
+    try:
+        return read_card(folder).get("name") or folder.name
+    except ZooError:
+        return folder.name
+
+
 def _row(width: int, *cells: str) -> str:
+    """Returns a row of the table, the names `width` characters wide; `test/bits_per_character` is the widest metric."""
     mark, name, metric, record, card, now, why = cells
-    return f"{mark:1}  {name:<{width}}  {metric:<16}  {record:>7}  {card:>7}  {now:>7}  {why}".rstrip()
+    return f"{mark:1}  {name:<{width}}  {metric:<23}  {record:>7}  {card:>7}  {now:>7}  {why}".rstrip()
 
 
 def verify(names: Sequence[str] = ()) -> bool:
@@ -114,14 +122,15 @@ def verify(names: Sequence[str] = ()) -> bool:
     if not folders:
         print("no releases yet")
         return True
-    width = max(len(folder.name) for folder in folders)
+    told = {folder: _name(folder) for folder in folders}
+    width = max(map(len, told.values()))
     right = True
     print(_row(width, "", "release", "metric", "record", "card", "now", ""), flush=True)
     # Rows stand above the bar where both are on one terminal; rich must not take them out of a pipe.
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
         bar = progress.add_task("", total=len(folders))
-        for folder in folders:
-            progress.update(bar, description=f"verifying {folder.name}")
+        for folder, name in told.items():
+            progress.update(bar, description=f"verifying {name}")
             each = verify_release(folder)
             mark = "✗" if each.wrong else "–" if each.open else "✓"
             numbers = ("" if value is None else f"{value:.4g}" for value in (each.recorded, each.told, each.now))
