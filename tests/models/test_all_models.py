@@ -174,7 +174,12 @@ def test_reloaded_is_the_original(name: str, tmp_path: Path):
         assert torch.equal(scores_of(reloaded, inputs), scores_of(net, inputs))
 
 
-@pytest.mark.parametrize("name", BUILT)
+# On CPUs without instructions for bfloat16 these take a minute each.
+LARGE = ("alexnet", "vgg16_bn_small")
+IN_BFLOAT16 = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BUILT]
+
+
+@pytest.mark.parametrize("name", IN_BFLOAT16)
 def test_in_bfloat16_it_learns_nearly_the_same(name: str):
     net, _, batch = build(name)
     if any(isinstance(module, nn.LSTM) for module in net.modules()) and not native_bf16():
@@ -189,7 +194,14 @@ def test_in_bfloat16_it_learns_nearly_the_same(name: str):
     assert F.cosine_similarity(*slopes, dim=0) > 0.97
 
 
-@pytest.mark.parametrize("name", [name for name in BUILT if MODELS[name].task != "q_learning"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+        for name in BUILT
+        if MODELS[name].task != "q_learning"
+    ],
+)
 def test_with_weights_of_bfloat16_it_answers_nearly_the_same(name: str):
     net, _, (inputs, _) = build(name)
     exact = scores_of(net.eval(), inputs).detach()

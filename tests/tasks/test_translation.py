@@ -124,6 +124,7 @@ def test_a_word_without_a_token_is_never_right(tokenizer: SentenceTokenizer):
     assert metrics["test/exact_match"] == pytest.approx(100 * 7 / 8)
 
 
+@pytest.mark.slow
 def test_a_translator_learns_eight_sentences(tokenizer: SentenceTokenizer, tmp_path: Path):
     torch.manual_seed(1)
     model = Transformer(len(tokenizer), len(tokenizer), PAD, 1, 32, 64, 2, 0.0)

@@ -54,6 +54,7 @@ def test_a_shorter_run_averages_what_there_is(tmp_path: Path, train):
     assert run.read_summary()["selection"] == "mean of the last 2 epochs"
 
 
+@pytest.mark.slow
 def test_a_killed_run_averages_the_same_epochs(tmp_path: Path, killed, train_here, finished: RunFolder):
     """Killed in the fourth epoch, it goes on from the third one's last weights, not from a mean."""
     run = killed(lambda run: (run.checkpoints / "epoch_0002.ckpt").exists(), *WORDS, f"runs_dir={tmp_path}")

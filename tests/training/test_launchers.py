@@ -94,6 +94,7 @@ def test_without_slurm_there_is_no_slurm(one_line_error, tmp_path: Path):
     assert "sweep.launcher=slurm is not possible here" in one_line_error("train", "-m", *words)
 
 
+@pytest.mark.slow
 def test_side_by_side_a_broken_job_stops_no_other(tmp_path: Path):
     sweep = Typed(tmp_path, *TINY, "optimizer.lr=0.001,-1,0.01", "sweep.jobs=2")
     code, printed = sweep.run()

@@ -194,6 +194,7 @@ def test_tensorboard_writes_where_the_run_is(tmp_path):
     assert Path(TensorBoard(tmp_path).log_dir) == tmp_path / "tensorboard"
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_sweep_are_a_group(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     typed = ["model=lenet5_modern", "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]

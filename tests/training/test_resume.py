@@ -91,7 +91,7 @@ def at_the_edge(victim: Victim) -> bool:
     return victim.epochs() == 2
 
 
-@pytest.mark.parametrize("moment", [in_mid_epoch, at_the_edge])
+@pytest.mark.parametrize("moment", [in_mid_epoch, pytest.param(at_the_edge, marks=pytest.mark.slow)])
 def test_sigkill_then_resume_is_exact(moment, reference: RunFolder):
     victim = Victim(WORDS)
     victim.start()
@@ -132,6 +132,7 @@ def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: in
     assert_same(victim.run, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_truncated_checkpoint_is_told_and_the_one_before_is_used(reference: RunFolder, capfd):
     victim = Victim(WORDS)
@@ -145,6 +146,7 @@ def test_a_truncated_checkpoint_is_told_and_the_one_before_is_used(reference: Ru
     assert_same(victim.run, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFolder):
     victim = Victim(WORDS)
@@ -157,6 +159,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFol
     assert_same(victim.run, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_longer_run_goes_on_from_a_shorter_one_s_checkpoint():
     victim = Victim([*WORDS, "trainer.max_epochs=1", "select=last"])
@@ -218,6 +221,7 @@ def test_what_has_a_rhythm_of_its_own_is_exact_too(variant: str, train_here):
         assert_same(victim.run, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_that_early_stopping_had_ended_trains_no_further(train_here):
     stopped = prepare_run([*WORDS, *VARIANTS["early stopping"], "trainer.enable_progress_bar=false"])
     assert train_here(stopped) == 0
@@ -237,6 +241,7 @@ def test_a_config_that_was_changed_by_hand_is_not_gone_on_with(one_line_error, t
     assert "was trained with another config" in one_line_error("train", f"resume={run.path}", code=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here, one_line_error):
     whole = prepare_run([*WORDS, *STEPS, "trainer.enable_progress_bar=false"])
@@ -257,6 +262,7 @@ def test_a_limit_of_steps_ends_an_epoch_like_any_other(train_here, one_line_erro
     assert rows(short) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_limit_at_an_epoch_s_end_may_be_raised(train_here):
     whole = prepare_run([*WORDS, *STEPS, "trainer.enable_progress_bar=false"])

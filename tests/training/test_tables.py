@@ -69,8 +69,15 @@ def test_readme_s_row(records):
         "seeds": "3",
         "protocol": "reduced",
         "training takes": "1 min",  # 70 s
-        "release": "`lenet5_modern-tiny`",
+        "release": "not shipped: `python scripts/reproduce.py lenet5_modern_tiny --seeds 1`",
     }
+
+
+def test_a_shipped_release_is_named(records):
+    of_shipped = copy.deepcopy(records)
+    for record in of_shipped["lenet5_modern_tiny"]:
+        record["release"] = "lenet5_modern-mnist"
+    assert cells(short_table(of_shipped).splitlines()[-1])[-1] == "`lenet5_modern-mnist`"
 
 
 def test_several_claims_are_several_rows(records):

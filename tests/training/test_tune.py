@@ -92,6 +92,7 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(one_line_error, tmp_pat
     assert "is known at the end alone" in told
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_search_ends_with_its_best_configuration(tmp_path: Path, capfd):
     own = search_file(tmp_path / "own", RATE)

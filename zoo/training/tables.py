@@ -46,9 +46,18 @@ def _hardware(record: dict[str, Any]) -> str:
     return f"{hardware['threads']} of {hardware['cores']} CPU cores, {record['precision']}"
 
 
+def _release(record: dict[str, Any]) -> str:
+    """Writes which release has the weights of an experiment, or what makes them where they are not shipped."""
+    if not (name := record["release"]):
+        return ""
+    if (shipped("pretrained") / name / CARD).is_file():
+        return f"`{name}`"
+    return f"not shipped: `python scripts/reproduce.py {record['experiment']} --seeds {record['seed']}`"
+
+
 def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Returns one row for each claim of an experiment."""
-    first, release = records[0], records[0]["release"]
+    first = records[0]
     minutes = fmean(record["duration_s"] for record in records) / 60
     rows = []
     for claim in claims_of(first):
@@ -67,7 +76,7 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, str]]:
                 "time": f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s",
                 "hardware": _hardware(first),
                 "command": f"`zoo train experiment={first['experiment']} seed={first['seed']}`",
-                "release": f"`{release}`" if release else "",
+                "release": _release(first),
             }
         )
     return rows
