@@ -21,7 +21,7 @@ from zoo.training.records import all_records, claims_of, experiments, missed, re
 from zoo.training.run_folder import config_hash
 from zoo.training.start import checked_config
 from zoo.training.sweep import BasicSweeper
-from zoo.training.tables import BEGIN, END, generated_pages, readme_with_table
+from zoo.training.tables import BEGIN, END, generated_pages, readme_with_results
 
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
@@ -131,7 +131,7 @@ def test_the_tables_are_those_of_the_records():
 def test_a_readme_without_markers_is_told():
     for lost in (BEGIN, END):
         with pytest.raises(ZooError, match="has lost the markers"):
-            readme_with_table(README.replace(lost, ""), {})
+            readme_with_results(README.replace(lost, ""), {})
 
 
 def test_your_own_model_as_contributing_says(tmp_path: Path):
