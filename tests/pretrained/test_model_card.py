@@ -42,9 +42,15 @@ def test_the_paper_s_number_stands_beside_ours(folder):
 
 def test_every_task_can_be_tried():
     for task in PIPELINES:
-        python, command = how_to_try("name", task)
+        python, command = how_to_try({"name": "name", "task": task, "data": {"name": "dates"}})
         assert python.startswith('zoo.pipeline("name")')
         assert command.startswith("zoo predict name")
+
+
+@pytest.mark.parametrize(("source", "sentence"), [("de", "Ein Hund läuft."), ("en", "A dog is running.")])
+def test_a_translator_is_tried_with_its_own_language(source: str, sentence: str):
+    tries = how_to_try({"name": "name", "task": "translation", "data": {"name": "multi30k", "source": source}})
+    assert all(f'"{sentence}"' in each for each in tries)
 
 
 def test_the_page_has_every_release():

@@ -29,14 +29,18 @@ def test_as_many_classes_are_other_classes(release, lenet):
 def test_dtype_and_device(release):
     model = load_pretrained(release, device=torch.device("cpu"), dtype=torch.float64)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+    half = load_pretrained(release, dtype="float16")
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"num_classes": 0}, "num_classes=0 is not possible: expected 1 or more"),
+        ({"num_classes": 0}, "num_classes=0 is not possible: expected a whole number, 1 or more"),
+        ({"num_classes": "2"}, "num_classes='2' is not possible"),
         ({"num_classes": 2.5}, "num_classes=2.5 is not possible"),
         ({"dtype": torch.int8}, "expected one of floating-point numbers"),
+        ({"dtype": "float17"}, "dtype=float17 is not possible: expected one of floating-point numbers"),
         ({"device": "no_such_device"}, "device=no_such_device is not possible"),
     ],
 )

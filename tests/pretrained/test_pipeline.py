@@ -311,6 +311,8 @@ def test_class_names_must_fit_the_model(release: Path, lenet: nn.Module):
         ImageClassificationPipeline(lenet, {**card, "class_names": ["a", "b"]})(a_digit())
     with pytest.raises(ZooError, match="same name"):
         ImageClassificationPipeline(lenet, {**card, "class_names": ["a"] * 10})
+    with pytest.raises(ZooError, match="class_names are 7: expected a list"):
+        ImageClassificationPipeline(lenet, {**card, "class_names": 7})
     assert ImageClassificationPipeline(lenet, {**card, "class_names": []})(a_digit()).label in map(str, range(10))
 
 

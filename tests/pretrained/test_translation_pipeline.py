@@ -133,13 +133,42 @@ def test_the_command_draws_the_alignment(release: Path, capsys, tmp_path: Path):
         (["Ein Hund", "--beam", "wide"], "invalid int value: 'wide'"),
         (["Ein Hund", "--length-penalty", "-1"], "length_penalty=-1.0 is not possible"),
         (["Ein Hund", "--length-penalty", "nan"], "length_penalty=nan is not possible"),
-        (["Ein Hund", "--alignment", "nowhere/out.png"], "--alignment=nowhere/out.png cannot be written"),
+        (["Ein Hund", "--alignment", "nowhere/out.png"], "cannot be written: there is no folder nowhere"),
         (["Ein Hund", "--alignment", "out.docx"], "--alignment=out.docx cannot be written"),
         (["Ein Hund", "--top-k", "3"], "zoo predict has no flag --top-k"),
     ],
 )
 def test_mistakes_are_told_in_one_line(options: list[str], told: str, release: Path, one_line_error):
     assert told in one_line_error("predict", str(release), *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((None,), "expected a sentence or a list of sentences, not NoneType"),
+        ((b"Ein Hund",), "expected a sentence or a list of sentences, not bytes"),
+        ((["Ein Hund", 3],), "number 2 is 3, of the type int"),
+        (("Ein H\udce4nd",), r"sentence 1 is no UTF-8 text \(character 6\): convert it"),
+        (("Ein Hund", "4"), "beam='4' is not possible: expected a whole number, 1 or more"),
+        (("Ein Hund", 2, "1"), "length_penalty='1' is not possible: expected a number, 0 or more"),
+    ],
+)
+def test_what_is_no_text_is_told_in_one_line(arguments: tuple, told: str, release: Path):
+    with pytest.raises(ZooError, match=told) as error:
+        zoo.pipeline(release)(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_on_standard_input_is_told(release: Path, one_line_error, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n \n"))
+    assert "standard input has no text in it" in one_line_error("predict", str(release), "-")
+
+
+def test_it_computes_where_it_is_told_to(release: Path):
+    assert next(zoo.pipeline(release, device="cpu").model.parameters()).device.type == "cpu"
+    assert next(zoo.pipeline(release, device="meta").model.parameters()).device.type == "meta"
+    with pytest.raises(ZooError, match="device=no_such_device is not possible"):
+        zoo.pipeline(release, device="no_such_device")
 
 
 def test_neither_lightning_nor_matplotlib_is_needed(release: Path):

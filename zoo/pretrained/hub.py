@@ -196,7 +196,7 @@ def load_pretrained(
     *,
     num_classes: int | None = None,
     device: "torch.device | str" = "cpu",
-    dtype: "torch.dtype | None" = None,
+    dtype: "torch.dtype | str | None" = None,
 ) -> "nn.Module":
     """Loads a pretrained model.
 
@@ -206,7 +206,7 @@ def load_pretrained(
         num_classes: Puts a new last layer for so many classes on a classifier, drawn as the model's constructor draws
             it; which tensors are new is logged as a warning of the logger `zoo`.
         device: Where the model goes.
-        dtype: Of its floating-point numbers, by default float32.
+        dtype: Of its floating-point numbers, such as `torch.float16` or `"float16"`; by default float32.
 
     Returns:
         The model, in evaluation mode. It expects input as the card's `preprocessing` says; `zoo.pipeline` does that

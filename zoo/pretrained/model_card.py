@@ -21,18 +21,21 @@ _TRIES = {
                              "zoo predict {name} picture.png"),
     "language_modeling": ('zoo.pipeline("{name}").generate("the company said")  # a continuation',
                           'zoo predict {name} "the company said"'),
-    "translation": ('zoo.pipeline("{name}")("Ein Hund läuft.").translation', 'zoo predict {name} "Ein Hund läuft."'),
+    "translation": ('zoo.pipeline("{name}")("{sentence}").translation', 'zoo predict {name} "{sentence}"'),
     "q_learning": ('zoo.pipeline("{name}")(episodes=5)  # games with their returns',
                    "zoo predict {name} --episodes 5 --gif play.gif"),
     "adversarial": ('zoo.pipeline("{name}")(64, seed=3)  # images',
                     "zoo predict {name} --n 64 --seed 3 --out grid.png"),
 }  # fmt: skip
+_SENTENCES = {"de": "Ein Hund läuft.", "en": "A dog is running.", "fr": "Un chien court.", "dates": "3 May 2021"}
 
 
-def how_to_try(name: str, task: str) -> tuple[str, str]:
+def how_to_try(card: dict[str, Any]) -> tuple[str, str]:
     """Returns a line of Python and a command that use a release."""
-    python, command = _TRIES[task]
-    return python.format(name=name), command.format(name=name)
+    data = card["data"]
+    sentence = _SENTENCES.get(data.get("source", data["name"]), "…")
+    python, command = (line.format(name=card["name"], sentence=sentence) for line in _TRIES[task_name(card) or ""])
+    return python, command
 
 
 def comparison(card: dict[str, Any]) -> list[str]:
@@ -69,7 +72,7 @@ def model_card(card: dict[str, Any]) -> str:
         "datasets": [data],
         "model-index": [{"name": name, "results": [result]}],
     }
-    python, command = how_to_try(name, task)
+    python, command = how_to_try(card)
     trained = f"experiment={card['experiment']} seed={card['seed']}" if card.get("experiment") else f"data={data}"
     loading = f'model = zoo.load_pretrained("{name}")  # a torch.nn.Module in eval mode'
     parts = [
@@ -96,7 +99,7 @@ def pretrained_page(cards: Mapping[str, dict[str, Any]]) -> str:
         "what people have and gives what they want.",
     ]
     for name, card in cards.items():
-        python, command = how_to_try(name, task_name(card) or "")
+        python, command = how_to_try(card)
         lines = [
             f"- `{card['model']}`, {card['parameters']:,} parameters, {card['dtype']}, data `{card['data']['name']}`",
             *(f"- {line}" for line in comparison(card)),

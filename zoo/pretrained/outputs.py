@@ -48,7 +48,7 @@ def with_new_outputs(model: nn.Module, card: Mapping[str, Any], num_classes: int
     if key is None:
         raise ZooError(f"num_classes={num_classes}: {name} is built for its own outputs and takes no number of classes")
     if type(num_classes) is not int or num_classes < 1:
-        raise ZooError(f"num_classes={num_classes} is not possible: expected 1 or more")
+        raise ZooError(f"num_classes={num_classes!r} is not possible: expected a whole number, 1 or more")
     fresh = create_model(name, **arguments | {key: num_classes})
     new = tensors_of_outputs(name, arguments)
     state = fresh.state_dict()
@@ -59,13 +59,15 @@ def with_new_outputs(model: nn.Module, card: Mapping[str, Any], num_classes: int
     return fresh.eval()
 
 
-def placed(model: nn.Module, device: torch.device | str, dtype: torch.dtype | None) -> nn.Module:
-    """Moves a model to a device, and to a floating-point dtype if there is one.
+def placed(model: nn.Module, device: torch.device | str, dtype: torch.dtype | str | None = None) -> nn.Module:
+    """Moves a model to a device, and to a floating-point dtype, itself or its name, if there is one.
 
     Raises:
         ZooError: The device is not there, or the dtype is none of floating-point numbers.
     """
-    if dtype is not None and not dtype.is_floating_point:
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype, dtype)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ZooError(f"dtype={dtype} is not possible: expected one of floating-point numbers, such as torch.float16")
     try:
         return model.to(device=device, dtype=dtype)

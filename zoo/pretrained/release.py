@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.errors import ZooError
+from zoo.models.catalog import MODELS
 from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import create_model, registration
 from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_content, read_json
@@ -218,7 +219,6 @@ def load_release(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         except ZooError as error:
             if str(folder) in str(error):
                 raise
-            raise ZooError(
-                f"{folder}: {error} (a model of your own: import what registers it first, --imports MODULE)"
-            ) from error
+            own = "" if name in MODELS else " (a model of your own: import what registers it first, --imports MODULE)"
+            raise ZooError(f"{folder}: {error}{own}") from error
     return model.eval(), card

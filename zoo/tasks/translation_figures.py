@@ -17,7 +17,8 @@ def draw_bleu_by_length(groups: Sequence[Mapping[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    names = [f"{group['shortest']}–{group['longest']}\n({group['sentences']})" for group in groups]
+    ends = [dict.fromkeys((str(group["shortest"]), str(group["longest"]))) for group in groups]
+    names = [f"{'–'.join(each)}\n({group['sentences']})" for each, group in zip(ends, groups, strict=True)]
     scores = [group["score"] for group in groups]
     axes.plot(range(len(groups)), scores, "o-", color="#0072B2")
     axes.set_xticks(range(len(groups)), names)

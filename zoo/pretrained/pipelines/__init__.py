@@ -11,6 +11,8 @@ from zoo.pretrained.card import read_card, task_name
 from zoo.pretrained.hub import find_release
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.pretrained.pipelines.adversarial import AdversarialPipeline
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
     from zoo.pretrained.pipelines.language_modeling import LanguageModelingPipeline
@@ -46,17 +48,23 @@ def _pipeline_class(folder: Path) -> "type[Pipeline]":
     return getattr(importlib.import_module(module), name)
 
 
-def pipeline(name_or_path: str | Path) -> Any:
+def pipeline(name_or_path: str | Path, *, device: "torch.device | str" = "cpu") -> Any:
     """Returns what turns raw input into answers with a pretrained model: pictures into labels, a prompt into text.
 
     Args:
         name_or_path: A name out of `zoo.list_pretrained()`, or the path of a finished run or of a release.
+        device: Where its model computes; what goes in and comes out is the same everywhere.
 
     Raises:
-        ZooError: No such release, one that is damaged, or one of a task that has no pipeline.
+        ZooError: No such release, one that is damaged, or one of a task that has no pipeline; a device that is not
+            there.
     """
+    from zoo.pretrained.outputs import placed  # torch, on first use
+
     folder = find_release(name_or_path)
-    return _pipeline_class(folder).from_release(folder)
+    made = _pipeline_class(folder).from_release(folder)
+    placed(made.model, device)
+    return made
 
 
 def answer_options(name_or_path: str | Path) -> dict[str, Callable[[str], Any]]:

@@ -163,7 +163,10 @@ class ImageClassificationPipeline:
         self.model = model
         self.card = card
         self.preprocessing = Preprocessing(card)
-        self.class_names = [str(name) for name in card.get("class_names") or []]
+        names = card.get("class_names") or []
+        if not isinstance(names, list):
+            raise ZooError(f"the card's class_names are {names!r}: expected a list; get the release anew")
+        self.class_names = [str(name) for name in names]
         if len(set(self.class_names)) < len(self.class_names):
             raise ZooError("two classes of this release have the same name")
 

@@ -109,19 +109,23 @@ class TranslationPipeline:
             A translation, for several sentences a list of them.
 
         Raises:
-            ZooError: A sentence is empty, or a setting makes no sense.
+            ZooError: A sentence is empty or no text, or a setting makes no sense.
         """
         if isinstance(sentences, str):
             return self._translate([sentences], beam, length_penalty)[0]
+        if not isinstance(sentences, list | tuple):
+            raise ZooError(f"expected a sentence or a list of sentences, not {type(sentences).__name__}")
         return self._translate(list(sentences), beam, length_penalty)
 
     def _translate(self, sentences: list[str], beam: int | None, length_penalty: float | None) -> list[Translated]:
         beam = self.card["task"]["beam"] if beam is None else beam
         alpha = self.card["task"]["length_penalty"] if length_penalty is None else length_penalty
         if type(beam) is not int or beam < 1:
-            raise ZooError(f"beam={beam} is not possible: expected 1 or more")
-        if not alpha >= 0:
-            raise ZooError(f"length_penalty={alpha} is not possible: expected 0 or more")
+            raise ZooError(f"beam={beam!r} is not possible: expected a whole number, 1 or more")
+        if not isinstance(alpha, int | float) or not alpha >= 0:
+            raise ZooError(f"length_penalty={alpha!r} is not possible: expected a number, 0 or more")
+        for number, sentence in enumerate(sentences, 1):
+            _check_text(sentence, number)
         encoded = self.tokenizer.encode(sentences)
         for number, (sentence, tokens) in enumerate(zip(sentences, encoded, strict=True), 1):
             if not tokens:
@@ -181,6 +185,8 @@ class TranslationPipeline:
         Raises:
             ZooError: There is nothing to translate, a setting makes no sense, or a file cannot be read or written.
         """
+        if alignment is not None and not Path(alignment).parent.is_dir():  # before minutes of translating
+            raise ZooError(f"--alignment={alignment} cannot be written: there is no folder {Path(alignment).parent}")
         if file is not None:
             if sentences:
                 raise ZooError("give sentences to translate, or --file FILE, not both")
@@ -194,6 +200,9 @@ class TranslationPipeline:
                 'give a sentence to translate, such as "ein Hund läuft", - for standard input, or --file FILE'
             )
         typed = lines is sentences
+        if not typed and not any(line.strip() for line in lines):
+            raise ZooError("there is nothing to translate: standard input has no text in it" if file is None else
+                           f"there is nothing to translate: --file={file} has no text in it")  # fmt: skip
         translated = self._translate([line for line in lines if typed or line.strip()], beam, length_penalty)
         found = iter(translated)
         for line in lines:
@@ -214,6 +223,23 @@ class TranslationPipeline:
         except (OSError, ValueError) as error:
             raise ZooError(f"--alignment={path} cannot be written: {error}") from error
         return path
+
+
+def _check_text(sentence: str, number: int) -> None:
+    """Makes sure that the numbered sentence is a string of whole characters.
+
+    Raises:
+        ZooError: It is none.
+    """
+    if not isinstance(sentence, str):
+        raise ZooError(
+            f"expected sentences, but number {number} is {sentence!r}, of the type {type(sentence).__name__}"
+        )
+    try:
+        sentence.encode()
+    except UnicodeEncodeError as error:
+        raise ZooError(f"sentence {number} is no UTF-8 text (character {error.start + 1}): convert it, e.g. with "
+                       "`iconv -f latin1 -t utf-8`") from error  # fmt: skip
 
 
 def _padded(rows: list[list[int]]) -> Tensor:
