@@ -48,6 +48,27 @@ def test_help_tells_of_every_verb_with_examples():
         assert flag in examples
 
 
+@pytest.mark.parametrize(
+    ("release", "flags"),
+    [
+        ("lenet5-mnist", []),
+        ("dqn_mlp-cartpole", ["--episodes", "--seed", "--epsilon", "--gif"]),
+        ("rnnsearch_small-multi30k_de_en", ["--beam", "--length-penalty", "--file", "--alignment"]),
+    ],
+)
+def test_help_of_predict_has_the_flags_of_a_release(release: str, flags: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["predict", release, "--help"]) == 0
+    title, words, *rows = capsys.readouterr().out.splitlines()
+    assert title == f"zoo predict {release} INPUT… [FLAG VALUE …]"
+    assert words.startswith("  INPUT…")
+    assert [row.split()[0] for row in rows] == flags
+    assert all(len(row.split()) > 2 for row in rows)
+
+
+def test_help_of_predict_for_what_is_not_there(one_line_error):
+    assert "unknown release 'nosuch'" in one_line_error("predict", "nosuch", "--help")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"landmark-zoo {zoo.__version__}\n"

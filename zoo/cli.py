@@ -57,6 +57,7 @@ Flags of `zoo compare`:
   --out PICTURE       instead of comparison.png in the current folder
   --json, --csv       the ranking for programs, and no picture but with --out
 
+`zoo predict RELEASE --help` has the flags that go with a release,
 `zoo info lenet5` explains every config key. ZOO_DEBUG=1 shows tracebacks."""
 
 
@@ -258,7 +259,12 @@ def _dispatch(arguments: list[str], become: bool) -> int:
         close = nearest(verb, VERBS, 1)
         raise ZooError(f"no command {verb!r}: " + (f"did you mean zoo {close[0]}?" if close else "see `zoo --help`."))
     if any(word in ("-h", "--help") for word in rest):
-        print(HELP)
+        if verb == "predict" and not rest[0].startswith("-"):
+            from zoo.training.information import print_flags
+
+            print_flags(rest[0])
+        else:
+            print(HELP)
         return 0
     return VERBS[verb](rest, become)
 

@@ -35,6 +35,22 @@ def argument_meanings(constructor: Any) -> dict[str, str]:
     return {name: " ".join(text.replace("`", "").split()).removesuffix(".") for name, text in entries}
 
 
+def print_flags(release: str) -> None:
+    """Prints what `zoo predict` takes with a release: its input and its flags.
+
+    Raises:
+        ZooError: No such release, or one that is damaged.
+    """
+    from zoo.pretrained.pipelines import answer_of, answer_options  # torch
+
+    meanings, flags = argument_meanings(answer_of(release)), answer_options(release)
+    table = columns("", "")
+    for name, meaning in meanings.items():
+        table.add_row(f"  --{name.replace('_', '-')}" if name in flags else "  INPUT…", escape(meaning))
+    table.show_header = False
+    show(f"zoo predict {escape(release)} INPUT… [FLAG VALUE …]", table)
+
+
 def typed_value(value: Any) -> str:
     """Writes a value as it is typed on the command line, e.g. `{flip: true}`."""
     if isinstance(value, Mapping):

@@ -67,6 +67,15 @@ def pipeline(name_or_path: str | Path, *, device: "torch.device | str" = "cpu") 
     return made
 
 
+def answer_of(name_or_path: str | Path) -> Callable[..., Any]:
+    """Returns the method of a release's pipeline that answers a command line.
+
+    Raises:
+        ZooError: As `pipeline`.
+    """
+    return _pipeline_class(find_release(name_or_path)).answer
+
+
 def answer_options(name_or_path: str | Path) -> dict[str, Callable[[str], Any]]:
     """Returns what a pipeline can be told on the command line: option -> what reads its value.
 
@@ -75,7 +84,7 @@ def answer_options(name_or_path: str | Path) -> dict[str, Callable[[str], Any]]:
     Raises:
         ZooError: As `pipeline`.
     """
-    parameters = inspect.signature(_pipeline_class(find_release(name_or_path)).answer, eval_str=True).parameters
+    parameters = inspect.signature(answer_of(name_or_path), eval_str=True).parameters
     return {
         name: next((kind for kind in get_args(p.annotation) if kind is not type(None)), p.annotation)
         for name, p in parameters.items()

@@ -78,7 +78,7 @@ class AdversarialPipeline:
         """Answers a command line: images side by side in one picture.
 
         Args:
-            inputs: None.
+            inputs: None: images are made from noise.
             n: How many images.
             seed: Of their noise.
             out: Where the picture goes.

@@ -210,7 +210,7 @@ class ImageClassificationPipeline:
         """Answers a command line: each picture's label and the most probable classes.
 
         Args:
-            pictures: Paths.
+            pictures: Paths of image files.
 
         Yields:
             What is to be printed.

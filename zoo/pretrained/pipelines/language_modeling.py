@@ -163,7 +163,7 @@ class LanguageModelingPipeline:
         """Answers a command line: each text written on, or the perplexity of a file.
 
         Args:
-            texts: Prompts.
+            texts: Prompts, each to be continued.
             max_tokens: How many tokens to write.
             temperature: Above 1 more varied, below 1 safer, 0 the likeliest token each time.
             top_k: Draw among the k likeliest tokens only.

@@ -174,8 +174,8 @@ class TranslationPipeline:
 
         Args:
             sentences: Plain text; `-` alone for the lines of standard input.
-            beam: How many hypotheses are alive at a time.
-            length_penalty: Its exponent.
+            beam: How many hypotheses are alive at a time; 1 is greedy.
+            length_penalty: Exponent of the length penalty; 0 is none, which favours short translations.
             file: A text file whose lines are translated instead; empty lines stay empty.
             alignment: Where to draw what the words of the first few are aligned with, e.g. `alignment.png`.
 
