@@ -7,6 +7,7 @@ from zoo.data.catalog import DATASETS
 from zoo.data.registry import dataset_parameters
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
+from zoo.models.registry import registration
 from zoo.training.compose import compose, config_groups, group_choices, resolve
 from zoo.training.information import argument_meanings, config_keys, typed_value
 from zoo.training.reference import key_meanings
@@ -71,6 +72,7 @@ def test_a_model(name: str, capsys: pytest.CaptureFixture[str]):
     entry = MODELS[name]
     assert str(PAPERS[entry.paper]) in told
     assert f"{entry.parameters:,}" in told
+    assert (f"{entry.parameters:,}, with " in told) == bool(registration(name).from_spec)
     assert "data that fit" in told
     for part in ("optimizer.lr=", "trainer.max_epochs=", f"model.name={name}", "[int]"):
         assert part in told

@@ -128,7 +128,8 @@ def _model(name: str) -> None:
     table.add_row("paper", str(PAPERS[catalogued.paper]))
     summary = (inspect.getdoc(entry.constructor) or "").split("\n\n")[0]
     table.add_row("model", " ".join(summary.split()))
-    table.add_row("parameters", f"{catalogued.parameters:,}")
+    sizes = [f"{key}={entry.parameters[key].default}" for key in entry.from_spec]
+    table.add_row("parameters", f"{catalogued.parameters:,}" + (f", with {', '.join(sizes)}" if sizes else ""))
     table.add_row("task", catalogued.task)
     fitting = [
         dataset
