@@ -14,6 +14,7 @@ from zoo.data.pair_loader import EvaluationPairLoader, Pair, TrainingPairLoader
 from zoo.data.tokenizing import BEGIN, END, PAD, UNKNOWN, SentenceTokenizer
 from zoo.models.transformer import Transformer
 from zoo.tasks.translation import Translation
+from zoo.tasks.translation_figures import names_of_groups
 
 SOURCES = [
     "Ein Hund läuft.", "Eine Katze schläft auf dem Sofa.", "Ein Mann isst.",
@@ -172,3 +173,8 @@ def test_begin_is_no_part_of_what_is_counted(tokenizer: SentenceTokenizer):
     counted = task_for(by_heart(tokenizer, TARGETS), tokenizer).count_samples(batch)
     assert counted == sum(len(tokens) + 1 for tokens in tokenizer.encode(TARGETS[:2]))
     assert bool((batch.target[:, 0] == BEGIN).all())
+
+
+def test_groups_of_one_length_have_one_number():
+    groups = [{"shortest": 4, "longest": 7, "sentences": 9}, {"shortest": 8, "longest": 8, "sentences": 2}]
+    assert names_of_groups(groups) == ["4–7\n(9)", "8\n(2)"]

@@ -9,6 +9,12 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 
+def names_of_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Writes the lengths of each group of sentences, and how many it has, for below an axis."""
+    ends = [dict.fromkeys((str(group["shortest"]), str(group["longest"]))) for group in groups]
+    return [f"{'–'.join(each)}\n({group['sentences']})" for each, group in zip(ends, groups, strict=True)]
+
+
 def draw_bleu_by_length(groups: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws BLEU over the length of the source, as Figure 2 of Bahdanau et al. 2014.
 
@@ -17,11 +23,9 @@ def draw_bleu_by_length(groups: Sequence[Mapping[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    ends = [dict.fromkeys((str(group["shortest"]), str(group["longest"]))) for group in groups]
-    names = [f"{'–'.join(each)}\n({group['sentences']})" for each, group in zip(ends, groups, strict=True)]
     scores = [group["score"] for group in groups]
     axes.plot(range(len(groups)), scores, "o-", color="#0072B2")
-    axes.set_xticks(range(len(groups)), names)
+    axes.set_xticks(range(len(groups)), names_of_groups(groups))
     axes.set(xlabel="words of the source (sentences)", ylabel="BLEU", title="BLEU by length of the source")
     axes.set_ylim(0, max([*scores, 1.0]) * 1.15)
     axes.grid(alpha=0.3)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zoo.tasks.curves import PALETTE
+from zoo.tasks.translation_figures import names_of_groups
 from zoo.training.records import all_records, claims_of
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]  # of each experiment, in order of the seeds
@@ -71,10 +72,6 @@ def perplexity_curves(records: Records) -> Figure | None:
     return figure
 
 
-def _range(first: int, last: int) -> str:
-    return f"{first}–{last}" if last > first else str(first)
-
-
 def bleu_by_length(records: Records) -> Figure | None:
     """Bahdanau et al. 2014, Figure 2: BLEU over the length of the source, with attention and without."""
     there = [name for name in records if "bleu_by_source_length" in records[name][0].get("details", {})]
@@ -86,7 +83,7 @@ def bleu_by_length(records: Records) -> Figure | None:
     for colour, name in zip(PALETTE, there, strict=False):
         groups = [record["details"]["bleu_by_source_length"] for record in records[name]]
         means = [sum(group["score"] for group in column) / len(column) for column in zip(*groups, strict=True)]
-        names = [f"{_range(group['shortest'], group['longest'])}\n({group['sentences']})" for group in groups[0]]
+        names = names_of_groups(groups[0])
         axes.plot(range(len(means)), means, "o-", color=colour, label=name, linewidth=2.0)
         axes.set_xticks(range(len(names)), names)
     axes.set(
