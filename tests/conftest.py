@@ -2,10 +2,11 @@
 
 import logging
 import os
+import select
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,32 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip("needs the real datasets: set ZOO_DATA")
     monkeypatch.setenv("ZOO_DATA", _REAL_DATA)
     return Path(_REAL_DATA)
+
+
+class Terminal:
+    """A terminal for what a test runs.
+
+    Attributes:
+        end: The file descriptor to write to.
+    """
+
+    def __init__(self) -> None:
+        self._ours, self.end = os.openpty()
+
+    def read(self) -> str:
+        """Closes the terminal, and returns all that was written to it, however late its pieces come through."""
+        os.close(self.end)
+        shown = b""
+        with os.fdopen(self._ours, "rb", buffering=0) as ours, suppress(OSError):  # raised when all ends are closed
+            while select.select([ours], [], [], 120)[0]:
+                shown += ours.read(65536)
+        return shown.decode()
+
+
+@pytest.fixture
+def open_terminal() -> Callable[[], Terminal]:
+    """Opens a terminal."""
+    return Terminal
 
 
 def newest_run(root: Path) -> RunFolder:

@@ -101,16 +101,13 @@ def test_tables_wrap_in_a_terminal_and_nowhere_else(words, monkeypatch, capsys):
     assert re.sub(r"\s", "", wide.splitlines()[-1])[:10] in re.sub(r"\s", "", narrow)
 
 
-def test_a_terminal_gets_bold_letters():
-    import pty
-
-    control, terminal = pty.openpty()
+def test_a_terminal_gets_bold_letters(open_terminal):
+    terminal = open_terminal()
     command = [sys.executable, "-m", "zoo", "list", "models"]
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
-    subprocess.run(command, stdout=terminal, env=environment, check=True, timeout=60)
-    assert b"\x1b[1m" in os.read(control, 10_000)
-    os.close(control)
-    os.close(terminal)
+    process = subprocess.Popen(command, stdout=terminal.end, env=environment)
+    assert "\x1b[1m" in terminal.read()
+    assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list", "models"], ["info", "lenet5"]], ids=" ".join)

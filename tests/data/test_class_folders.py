@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import pty
 import subprocess
 from pathlib import Path
 
@@ -108,19 +107,17 @@ def test_a_listing_takes_little_more_memory_than_its_names():
     assert len(pickle.dumps(files)) < sum(map(len, names)) + 24 * len(names) + 2000
 
 
-def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd, open_terminal):
     write(tmp_path, ["a/1.jpg", "b/1.jpg", "b/2.jpg"])
     list_images(tmp_path, "", ["a", "b"], quiet_seconds=0)
     assert capfd.readouterr().err == ""
-    ours, terminal = pty.openpty()
-    with os.fdopen(terminal, "w") as screen:
+    terminal = open_terminal()
+    with os.fdopen(terminal.end, "w", closefd=False) as screen:
         monkeypatch.setattr("sys.stderr", screen)
         monkeypatch.setenv("TERM", "xterm")
         list_images(tmp_path, "", ["a", "b"])  # over before it is worth showing
         print("nothing yet", file=screen, flush=True)
         list_images(tmp_path, "", ["a", "b"], quiet_seconds=0)
-        screen.flush()
-        shown = os.read(ours, 65536).decode()
-    os.close(ours)
+    shown = terminal.read()
     assert shown.startswith("nothing yet")
     assert "3 images found in" in shown

@@ -294,16 +294,15 @@ def test_processes_share_one_download(toy, server):
     assert len(server.requests) == 1
 
 
-def test_progress_is_shown_on_a_terminal_only(toy):
+def test_progress_is_shown_on_a_terminal_only(toy, open_terminal):
     program = (
         "from zoo.data.sources import SourceFile, read; "
         f"read(SourceFile({toy.path!r}, {toy.address!r}, {toy.size}, {toy.sha256!r}))"
     )
-    screen, terminal = os.openpty()
-    subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True, env={**os.environ, "TERM": "xterm"})
-    os.close(terminal)
-    assert b"toy.gz" in os.read(screen, 10_000)
-    os.close(screen)
+    terminal = open_terminal()
+    environment = {**os.environ, "TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", program], stderr=terminal.end, check=True, env=environment)
+    assert "toy.gz" in terminal.read()
     cached().unlink()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == done.stderr == b""

@@ -2,8 +2,6 @@
 
 import json
 import os
-import pty
-import select
 import subprocess
 from pathlib import Path
 
@@ -150,20 +148,13 @@ def test_quietly(tmp_path, train, capfd):
     assert capfd.readouterr().out == f"test/error {run.read_summary()['headline']['value']:.4g}  {run.path}\n"
 
 
-def test_a_bar_in_a_terminal(tmp_path):
+def test_a_bar_in_a_terminal(tmp_path, open_terminal):
     run = prepare_run([f"runs_dir={tmp_path}", "trainer=cpu", *SMALL])
-    ours, theirs = pty.openpty()
+    terminal = open_terminal()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-    process = subprocess.Popen(training_command(run), stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 120)[0]:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the other end was closed
-            break
+    process = subprocess.Popen(training_command(run), stdout=terminal.end, stderr=terminal.end, env=environment)
+    text = terminal.read()
     assert process.wait(timeout=60) == 0
-    text = shown.decode()
     assert "epoch 1/1" in text
     assert "━" in text
     assert "images/s" in text
