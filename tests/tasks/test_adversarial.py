@@ -126,6 +126,35 @@ def test_the_generator_waits_for_its_turn(objective: str):
     assert task.batches == 6
 
 
+def test_the_output_starts_at_the_marginals_of_the_pixels():
+    """As the code of 2014: what is never seen counts as seen once in ten million times."""
+    images = torch.tensor([[0.0, 0.5, 1.0, 0.25], [0.0, 0.5, 1.0, 0.75]]).view(2, 1, 2, 2)
+    loader = [((image[None] - 0.25) / 0.5, torch.zeros(1)) for image in images]
+
+    def start(**settings) -> Adversarial:
+        task = task_for(marginals=True, ema=0.9, **settings)
+        task.trainer.datamodule.dataset.train_loader = lambda: loader
+        return task
+
+    task = start()
+    task.on_fit_start()
+    expected = torch.tensor([1e-7, 0.5, 1 - 1e-7, 0.5], dtype=torch.float64)
+    for generator in (task.networks.generator, task.mean_generator):
+        torch.testing.assert_close(generator[0].bias.double(), (expected / (1 - expected)).log(), rtol=1e-6, atol=1e-6)
+    resumed = start()
+    resumed.batches = 1
+    before = resumed.networks.output_bias.detach().clone()
+    resumed.on_fit_start()
+    assert torch.equal(resumed.networks.output_bias, before)
+
+
+def test_marginals_are_for_generators_that_end_in_sigmoids():
+    model = networks()
+    model.generator[1] = nn.Tanh()
+    with pytest.raises(ValueError, match=r"for a generator that ends in sigmoids: take model=gan_mlp"):
+        task_for(model, marginals=True)
+
+
 def test_the_generator_s_loss_is_the_mean_over_its_own_steps():
     task = task_for(objective="wasserstein", discriminator_steps=3)
     own = [float(task.training_step(batch(step), 0)["loss"]) for step in range(6)]

@@ -8,8 +8,8 @@ Parameters on MNIST: generator 2,503,984, discriminator 1,231,441; the paper pri
 
 The paper says little about the networks; these are those of the authors' released configuration for MNIST: noise
 uniform in ±√3, two layers of 1,200 ReLUs, a sigmoid; maxout of 240 units with 5 pieces, twice, with dropout that keeps
-0.8 of the input and 0.5 of the hidden units. Deviations: the output bias of the generator starts at zero, in the
-released code at the marginals of the pixels; sizes follow the data.
+0.8 of the input and 0.5 of the hidden units. The output biases of the generator start at the marginals of the pixels
+where the task is told so, as in the released configuration. Deviation: sizes follow the data.
 """
 
 import math
@@ -72,6 +72,13 @@ class AdversarialNetworks(nn.Module):
     def images(self, pixels: Tensor) -> Tensor:
         """Returns pixels from 0 to 1 as the discriminator sees them."""
         return pixels * (1 - self.low) + self.low
+
+    @property
+    def output_bias(self) -> nn.Parameter | None:
+        """The biases of the sigmoids that make the pixels, None where the generator ends otherwise."""
+        layers = [layer for layer in self.generator.children() if not isinstance(layer, nn.Unflatten)]
+        ends_so = len(layers) > 1 and isinstance(layers[-2], nn.Linear) and isinstance(layers[-1], nn.Sigmoid)
+        return layers[-2].bias if ends_so else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns images for noise `(B, Z)`: `(B, C, H, W)`, pixels from 0 to 1."""

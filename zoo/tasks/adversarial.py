@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 64  # samples in a grid
+_NEVER = 1e-7  # the probability of what no training image shows, as in the code of 2014
 _AT_ONCE = 500  # samples made together in an evaluation
 
 
@@ -38,6 +39,8 @@ class Adversarial(Task):
         objective: `minimax`, `non_saturating`, `wasserstein` or `wasserstein_gp`.
         simultaneous: Whether both are updated after one pass through the discriminator, as in the code of 2014;
             otherwise in turn, each on a batch and noise of its own.
+        marginals: Whether the generator's output biases start where its pixels have the means of the training images'
+            (the code of 2014); for a generator that ends in sigmoids.
         discriminator_steps: Updates of the discriminator for each of the generator.
         discriminator_lr: Its step size, by default the generator's.
         clip: To what the critic's weights are clipped, for `wasserstein`.
@@ -57,6 +60,7 @@ class Adversarial(Task):
         headline: str = "test/parzen",
         objective: str = "non_saturating",
         simultaneous: bool = False,
+        marginals: bool = False,
         discriminator_steps: int = 1,
         discriminator_lr: float | None = None,
         clip: float = 0.01,
@@ -72,6 +76,8 @@ class Adversarial(Task):
             raise ValueError(f"task.objective={objective} is not possible: choose {', '.join(OBJECTIVES)}")
         if simultaneous and (discriminator_steps != 1 or objective.startswith("wasserstein")):
             raise ValueError("task.simultaneous=true is for one step of each, with minimax or non_saturating")
+        if marginals and self.model.output_bias is None:
+            raise ValueError("task.marginals=true is for a generator that ends in sigmoids: take model=gan_mlp")
         for name, value, least in (("discriminator_steps", discriminator_steps, 1), ("samples", samples, 1)):
             if value < least:
                 raise ValueError(f"task.{name}={value} is not possible: expected {least} or more")
@@ -84,7 +90,7 @@ class Adversarial(Task):
         if self.watched == "test":
             raise ValueError("the width of the Parzen windows is chosen on held-out images: give data.validation=200")
         self.automatic_optimization = False
-        self.objective, self.simultaneous = objective, simultaneous
+        self.objective, self.simultaneous, self.marginals = objective, simultaneous, marginals
         self.discriminator_steps, self.discriminator_lr = discriminator_steps, discriminator_lr
         self.clip, self.penalty, self.samples = clip, penalty, samples
         self.mean_generator = copy.deepcopy(self.model.generator).requires_grad_(False) if ema else None
@@ -142,6 +148,20 @@ class Adversarial(Task):
         """Returns this process's share of the noise for a batch of so many images in all processes."""
         draw = self._shared_draw if world() > 1 else None  # alone, the global generator
         return self.networks.draw(everywhere, draw)[rank() :: world()].to(next(self.networks.parameters()))
+
+    def _training_images(self) -> Tensor:
+        return torch.cat([self._pixels(images) for images, _ in self.dataset.train_loader()])
+
+    def on_fit_start(self) -> None:
+        """Starts the generator's output biases at the marginals where asked; a run that goes on has left them."""
+        if not self.marginals or self.batches > 0:
+            return
+        assert self.networks.output_bias is not None
+        mean = self._training_images().double().mean(dim=0).flatten()
+        with torch.no_grad():
+            self.networks.output_bias.copy_(torch.logit(mean, eps=_NEVER))
+        if self.mean_generator is not None:
+            self.mean_generator.load_state_dict(self.networks.generator.state_dict())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
@@ -296,11 +316,10 @@ class Adversarial(Task):
             (real, _), made = next(iter(self.dataset.train_loader())), self.made(1000)
             figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(made), made)
         else:
-            training = torch.cat([self._pixels(batch[0]) for batch in self.dataset.train_loader()])
             paths = self.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
             figures["samples"] = draw.grid(self.made(SHOWN).cpu())
             figures["interpolation"] = draw.grid(self._from_noise(paths).cpu())
-            figures["neighbours"] = draw.neighbours(self.made(12).cpu(), training.cpu())
+            figures["neighbours"] = draw.neighbours(self.made(12).cpu(), self._training_images().cpu())
         return {name: figure for name, figure in figures.items() if figure is not None}
 
 
