@@ -78,6 +78,12 @@ def test_a_name_beats_a_folder_that_happens_to_be_called_so(filled: Path, tmp_pa
     assert find_release("lenet5_modern-mnist") == filled / "lenet5_modern-mnist"
 
 
+@pytest.mark.parametrize("look", [load_pretrained, pretrained_card, find_release])
+def test_what_is_no_name_is_told(look):
+    with pytest.raises(ZooError, match="expected the name of a release or a path, not None, of the type NoneType"):
+        look(None)
+
+
 def test_an_unknown_name_names_the_nearest(filled: Path):
     assert "did you mean lenet5_modern-mnist" in refusal("lenet5_modern-mnits")
     assert "zoo list pretrained" in refusal("lenet5_modern-mnits")

@@ -41,7 +41,13 @@ def test_dtype_and_device(release):
         ({"num_classes": 2.5}, "num_classes=2.5 is not possible"),
         ({"dtype": torch.int8}, "expected one of floating-point numbers"),
         ({"dtype": "float17"}, "dtype=float17 is not possible: expected one of floating-point numbers"),
-        ({"device": "no_such_device"}, "device=no_such_device is not possible"),
+        ({"device": "gpu"}, 'device=gpu is not possible: expected "cpu", "cuda" or one such as "cuda:1"'),
+        ({"device": 1.5}, "device=1.5 is not possible: expected"),
+        pytest.param(
+            {"device": "cuda"},
+            "device=cuda is not possible",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(settings, told, release):

@@ -149,7 +149,13 @@ def _named(name_or_path: str | Path) -> tuple[Path | None, str | None]:
     """Returns the shipped release of that name or, where there is none, torchvision's weights of that name.
 
     A name wins over a folder that happens to be called so here unless that is a release itself.
+
+    Raises:
+        ZooError: It is neither text nor a path.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise ZooError(f"expected the name of a release or a path, not {name_or_path!r}, of the type {kind}")
     # os.path, for names that no file can have: Path raises an OSError for them.
     if os.path.isfile(os.path.join(os.path.expanduser(name_or_path), CARD)):
         return None, None

@@ -70,6 +70,10 @@ def placed(model: nn.Module, device: torch.device | str, dtype: torch.dtype | st
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ZooError(f"dtype={dtype} is not possible: expected one of floating-point numbers, such as torch.float16")
     try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:  # torch would name all two dozen kinds there are
+        raise ZooError(f'device={device} is not possible: expected "cpu", "cuda" or one such as "cuda:1"') from error
+    try:
         return model.to(device=device, dtype=dtype)
     except (RuntimeError, AssertionError) as error:
         raise ZooError(f"device={device} is not possible: {str(error).splitlines()[0]}") from error

@@ -82,6 +82,6 @@ def worst_mistakes(mistakes: Sequence[tuple[float, Tensor, int, int]], class_nam
     figure, axes = _grid(len(mistakes), min(len(mistakes), 8), 1.35, 1.65)
     for ax, (probability, image, truth, answer) in zip(axes, mistakes, strict=False):
         ax.imshow(_picture(image).numpy(), cmap="gray")
-        ax.set_title(f"{class_names[truth]} → {class_names[answer]}\n{100 * probability:.0f} %", fontsize=8)
+        ax.set_title(f"{class_names[truth]} → {class_names[answer]}\n{100 * probability:.4g} %", fontsize=8)
     figure.suptitle("surest mistakes: truth → answer, with its probability", fontsize=10)
     return figure

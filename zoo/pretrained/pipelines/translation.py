@@ -15,7 +15,7 @@ from zoo.decoding.beam import length_penalty as penalty
 from zoo.errors import ZooError
 from zoo.pretrained.release import load_release, read_files
 
-_AT_ONCE = 64  # sentences
+_AT_ONCE = 320  # hypotheses alive at a time, of all sentences of a batch: it bounds the memory
 _DRAWN = 6  # alignments in a picture at the most
 
 
@@ -134,8 +134,9 @@ class TranslationPipeline:
         # Sentences of about one length together: little is padded.
         order = sorted(range(len(encoded)), key=lambda number: len(encoded[number]))
         found: dict[int, Translated] = {}
-        for start in range(0, len(order), _AT_ONCE):
-            numbers = order[start : start + _AT_ONCE]
+        at_once = max(1, _AT_ONCE // beam)
+        for start in range(0, len(order), at_once):
+            numbers = order[start : start + at_once]
             found |= dict(zip(numbers, self._batch([encoded[n] for n in numbers], beam, alpha), strict=True))
         return [found[number] for number in range(len(sentences))]
 
