@@ -35,7 +35,7 @@ NEEDS = (
     | {choice: MODEL_OF_TASK[task] for choice in group_choices("task") for task in MODEL_OF_TASK
        if choice.startswith(f"{task}_")}
     | {name: MODEL_OF_TASK[entry.task] for name, entry in DATASETS.items() if entry.task in MODEL_OF_TASK}
-    | {name: ["model=wgan_toy"] for name in ("gaussians_8", "gaussians_25")}  # points, not images
+    | {name: ["model=wgan_gp_toy"] for name in ("gaussians_8", "gaussians_25")}  # points, not images
 )  # fmt: skip
 CHOICES = [(group, choice) for group in config_groups() if group != "hydra" for choice in group_choices(group)]
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zoo.errors import ZooError, nearest
 
@@ -158,7 +158,8 @@ def _predict(arguments: list[str], become: bool) -> int:
     parser.add_argument("inputs", nargs="*", metavar="INPUT")
     options = {f"--{name.replace('_', '-')}": kind for name, kind in answer_options(known.release).items()}
     for option, kind in options.items():
-        parser.add_argument(option, type=kind, default=argparse.SUPPRESS)
+        how: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind}
+        parser.add_argument(option, default=argparse.SUPPRESS, **how)
     flags, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         flags_there_are = " ".join([*options, "--imports"])

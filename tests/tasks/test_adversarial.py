@@ -132,20 +132,23 @@ def test_the_output_starts_at_the_marginals_of_the_pixels():
     loader = [((image[None] - 0.25) / 0.5, torch.zeros(1)) for image in images]
 
     def start(**settings) -> Adversarial:
-        task = task_for(marginals=True, ema=0.9, **settings)
+        model = networks()
+        nn.init.zeros_(model.output_bias)
+        task = task_for(model, marginals=True, ema=0.9, **settings)
         task.trainer.datamodule.dataset.train_loader = lambda: loader
         return task
 
     task = start()
     task.on_fit_start()
     expected = torch.tensor([1e-7, 0.5, 1 - 1e-7, 0.5], dtype=torch.float64)
-    for generator in (task.networks.generator, task.mean_generator):
-        torch.testing.assert_close(generator[0].bias.double(), (expected / (1 - expected)).log(), rtol=1e-6, atol=1e-6)
+    found = task.networks.output_bias.double()
+    torch.testing.assert_close(found, (expected / (1 - expected)).log(), rtol=1e-6, atol=1e-6)
+    # A run that goes on, or begins with the weights of another one, keeps its biases.
     resumed = start()
-    resumed.batches = 1
-    before = resumed.networks.output_bias.detach().clone()
+    with torch.no_grad():
+        resumed.networks.output_bias.fill_(3.0)
     resumed.on_fit_start()
-    assert torch.equal(resumed.networks.output_bias, before)
+    assert (resumed.networks.output_bias == 3).all()
 
 
 def test_marginals_are_for_generators_that_end_in_sigmoids():
@@ -158,10 +161,20 @@ def test_marginals_are_for_generators_that_end_in_sigmoids():
 def test_the_generator_s_loss_is_the_mean_over_its_own_steps():
     task = task_for(objective="wasserstein", discriminator_steps=3)
     own = [float(task.training_step(batch(step), 0)["loss"]) for step in range(6)]
-    assert float(task.generator_totals.sums[0]) == 2 * 8
-    assert float(task.totals.sums[0]) == 6 * 8
-    both = task.totals.means()["discriminator_loss"] * 6 + task.generator_totals.means()["generator_loss"] * 2
-    assert both == pytest.approx(sum(own), rel=1e-5)
+    assert float(task.health.generator.sums[0]) == 2 * 8
+    assert float(task.health.discriminator.sums[0]) == 6 * 8
+    means = task.health.take()
+    assert means["discriminator_loss"] * 6 + means["generator_loss"] * 2 == pytest.approx(sum(own), rel=1e-5)
+    assert float(task.health.generator.sums[0]) == 0
+
+
+def test_the_penalty_is_told_by_itself():
+    task = task_for(objective="wasserstein_gp", penalty=7.0)
+    task.training_step(batch(), 0)
+    means = task.health.take()
+    difference = means["fake"] - means["real"]
+    assert means["discriminator_loss"] == pytest.approx(difference + 7 * means["penalty"], rel=1e-5)
+    assert means["penalty"] > 0
 
 
 def test_without_held_out_images_it_is_refused():
@@ -176,21 +189,31 @@ def test_a_clipped_critic_stays_within_its_limit():
     assert max(float(each.abs().max()) for each in weights(task.networks.discriminator)) <= 0.02
 
 
-def test_the_mean_generator_follows():
-    task = task_for(ema=0.75)
-    first = weights(task.networks.generator)
-    task.training_step(batch(), 0)
-    for mean, before, now in zip(weights(task.mean_generator), first, weights(task.networks.generator), strict=True):
-        torch.testing.assert_close(mean, 0.75 * before + 0.25 * now)
+def test_the_mean_generator_follows_each_step_of_the_generator():
+    """Of its weights and of its running statistics alike, which belong together."""
+    model = networks()
+    model.generator.insert(1, nn.BatchNorm1d(4))
+    task = task_for(model, ema=0.75, discriminator_steps=2)
+    states = []
+    for step in range(4):
+        task.training_step(batch(step), 0)
+        states.append({key: tensor.clone() for key, tensor in task.networks.generator.state_dict().items()})
+    mean = task.mean_generator.module.state_dict()
+    for key, tensor in mean.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.75 * states[1][key] + 0.25 * states[3][key])
+    assert not torch.equal(states[1]["1.running_mean"], states[3]["1.running_mean"])
     task.on_test_epoch_start()  # it is what is tested and released
-    for mean, now in zip(weights(task.mean_generator), weights(task.networks.generator), strict=True):
-        assert torch.equal(mean, now)
+    for key, tensor in task.networks.generator.state_dict().items():
+        assert torch.equal(mean[key], tensor)
 
 
-def test_each_network_has_its_own_step_size():
-    task = task_for(discriminator_lr=0.4)
+def test_each_network_may_have_its_own_optimizer():
+    task = task_for(discriminator_optimizer=partial(torch.optim.Adam, lr=0.4))
     generator, discriminator = task.configure_optimizers()
-    assert (generator.param_groups[0]["lr"], discriminator.param_groups[0]["lr"]) == (0.1, 0.4)
+    assert (type(generator), generator.param_groups[0]["lr"]) == (torch.optim.SGD, 0.1)
+    assert (type(discriminator), discriminator.param_groups[0]["lr"]) == (torch.optim.Adam, 0.4)
+    assert len(discriminator.param_groups[0]["params"]) == len(list(task.networks.discriminator.parameters()))
 
 
 def test_samples_are_always_of_the_same_noise():
@@ -212,6 +235,8 @@ def test_samples_are_always_of_the_same_noise():
         ({"discriminator_steps": 0}, "task.discriminator_steps=0"),
         ({"samples": 0}, "task.samples=0"),
         ({"ema": 1.0}, "task.ema=1.0"),
+        ({"clip": -0.01}, "task.clip=-0.01 is not possible: expected 0 or more"),
+        ({"penalty": float("nan")}, "task.penalty=nan is not possible"),
         ({"headline": "test/fid_lenet"}, "task.headline=test/fid_lenet needs a classifier"),
         ({"headline": "test/error"}, "task.headline=test/error is not measured here"),
     ],

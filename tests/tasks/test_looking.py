@@ -22,7 +22,9 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_real_images_are_at_no_distance_from_themselves(classifier, digits):
-    found = looked_at(classifier, digits[0], digits[0])
+    found, shares = looked_at(classifier, digits[0], digits[0])
+    assert list(shares) == list("0123456789")
+    assert sum(shares.values()) == pytest.approx(100)
     assert found["fid_lenet"] == pytest.approx(0, abs=1e-3)
     assert found["classes"] == 100
     assert 0 <= found["class_divergence"] < 0.3
@@ -36,12 +38,22 @@ def test_digits_are_told_apart(classifier, digits):
 
 def test_collapse_shows(classifier, digits):
     images, labels = digits
-    whole = looked_at(classifier, images, images)
+    whole, _ = looked_at(classifier, images, images)
     one = images[labels == 0][:1].expand(50, -1, -1, -1)
-    found = looked_at(classifier, images, one)
+    found, shares = looked_at(classifier, images, one)
     assert found["classes"] == 10
+    assert shares["0"] == 100
     assert found["class_divergence"] == pytest.approx(torch.tensor(10.0).log().item())
     assert found["fid_lenet"] > whole["fid_lenet"] + 10
+
+
+def test_a_class_that_is_seen_once_in_a_while_does_not_occur(classifier, digits):
+    """Even noise is now and then taken for each of the digits."""
+    images, labels = digits
+    rare = torch.cat([images[labels == 0][:1].expand(300, -1, -1, -1), images[labels == 1][:2]])
+    found, shares = looked_at(classifier, images, rare)
+    assert 0 < sum(shares[name] for name in "123456789") < 1
+    assert found["classes"] == 10
 
 
 def test_the_distance_is_frechet_s(classifier, digits):
@@ -55,5 +67,5 @@ def test_the_distance_is_frechet_s(classifier, digits):
     first, second = torch.cov(one.T), torch.cov(other.T)
     roots = torch.linalg.eigvals(first @ second).real.clamp_min(0).sqrt().sum()
     expected = (one.mean(0) - other.mean(0)).square().sum() + first.trace() + second.trace() - 2 * roots
-    found = looked_at(classifier, images[:150], images[150:300])["fid_lenet"]
+    found = looked_at(classifier, images[:150], images[150:300])[0]["fid_lenet"]
     assert found == pytest.approx(float(expected), rel=1e-3)

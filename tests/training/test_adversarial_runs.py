@@ -19,9 +19,11 @@ SHARED = [
     "trainer.limit_train_batches=6", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=3",
     "trainer.enable_progress_bar=false", "logger=none", "checkpoint.every_minutes=0",
 ]  # fmt: skip
-# Both optimizers, dropout and a schedule of steps; batch normalisation, a penalty and a mean generator.
+# The recipe of 2014 with momentum, dropout, marginals, a schedule of steps and a mean generator; Adam, batch
+# normalisation, a penalty and steps of the generator that are fewer.
+RECIPE = ["optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014", "scheduler_interval=step", "scheduler.steps=20"]
 KINDS = {
-    "gan_mlp": ["model=gan_mlp", *SHARED],
+    "gan_mlp": ["model=gan_mlp", *RECIPE, "task.ema=0.9", *SHARED],
     "wgan_gp": ["model=wgan_gp", "model.filters=4", "task.discriminator_steps=2", "task.ema=0.9", *SHARED],
 }
 
@@ -65,7 +67,8 @@ def test_a_release_draws(finished: RunFolder, tmp_path: Path, capsys):
     between = pipeline.interpolate(2, seed=1)
     assert between.shape == (16, 1, 28, 28)
     out = tmp_path / "grid.png"
-    for options, size in ((["--n", "16"], (3 * 231, 3 * 57)), (["--interpolate", "3"], (3 * 231, 3 * 86))):
+    rows = ["--interpolate", "--n", "24"]
+    for options, size in ((["--n", "16"], (3 * 231, 3 * 57)), (rows, (3 * 231, 3 * 86))):
         assert main(["predict", str(finished.path), *options, "--out", str(out)]) == 0
         assert capsys.readouterr().out == f"{out}\n"
         with Image.open(out) as image:
@@ -80,7 +83,8 @@ def test_a_release_draws(finished: RunFolder, tmp_path: Path, capsys):
         (["--seed", "-1"], "seed=-1 is not possible"),
         (["--out", "nowhere/grid.png"], "--out=nowhere/grid.png cannot be written"),
         (["--out", "grid.docx"], "--out=grid.docx cannot be written"),
-        (["--interpolate", "many"], "invalid int value: 'many'"),
+        (["--interpolate", "--n", "12"], "n=12 is not possible with --interpolate: expected rows of 8, such as 64"),
+        (["--n", "many"], "invalid int value: 'many'"),
     ],
 )
 def test_mistakes_of_drawing_are_told_in_one_line(options: list[str], told: str, finished: RunFolder, one_line_error):
@@ -97,9 +101,28 @@ def test_killed_and_resumed_is_as_if_nothing_had_been(
 
 def test_points_are_trained_on_and_pictured(train, tmp_path: Path):
     words = [word for word in SHARED if not word.startswith("data")]
-    run = train(tmp_path, "model=wgan_toy", "model.hidden=16", "data.batches=6", "data.batch_size=50", *words)
+    run = train(tmp_path, "model=wgan_gp_toy", "model.hidden=16", "data.batches=6", "data.batch_size=50", *words)
     assert {path.stem for path in run.figures.iterdir()} == {"curves", "critic"}
-    assert run.read_summary()["headline"]["metric"] == "test/parzen"
+    assert not (run.path / "samples").exists()
+    summary = run.read_summary()
+    assert summary["headline"]["metric"] == "test/near"
+    assert {"test/near", "test/modes"} < set(summary["metrics"])
+    assert "test/parzen" not in summary["metrics"]
+
+
+def test_a_classifier_looks_at_the_samples_of_a_clipped_critic(train, tmp_path: Path):
+    words = ["model=wgan", "model.filters=4", "task.classifier=lenet5_modern-mnist", "task.headline=test/fid_lenet"]
+    adam = ["+optimizer@task.discriminator_optimizer=adam", "task.discriminator_optimizer.lr=0.001"]
+    late = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2"]
+    run = train(tmp_path, *words, *adam, *SHARED, *late)
+    summary = run.read_summary()
+    assert summary["headline"]["value"] == summary["metrics"]["test/fid_lenet"] > 0
+    shares = summary["details"]["class_shares"]
+    assert list(shares) == list("0123456789")
+    assert sum(shares.values()) == pytest.approx(100)
+    assert summary["metrics"]["test/classes"] == pytest.approx(10 * sum(share >= 1 for share in shares.values()))
+    # A grid for each epoch, also for those without a validation.
+    assert len(list((run.path / "samples").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -108,7 +131,17 @@ def test_points_are_trained_on_and_pictured(train, tmp_path: Path):
         (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=1.0 is not possible for task=adversarial", 2),
         (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches=2 is not possible", 2),
         (["task.objective=hinge"], "task.objective=hinge is not possible", 1),
-        (["scheduler=goodfellow2014"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
+        (["optimizer=adam"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
+        (["task.headline=test/near"], "test/near is for points in the plane", 1),
+        (["task.discriminator_optimizer=adam"], "choose a file, such as +optimizer@task.discriminator_optimizer", 2),
+        (
+            ["+optimizer@task.discriminator_optimizer=adam", "+task.discriminator_optimizer.speed=3"],
+            "unknown key task.discriminator_optimizer.speed",
+            1,
+        ),
+        (["trainer.precision=16-mixed"], "trainer.precision=16-mixed is not possible for task=adversarial", 2),
+        (["callbacks=average_last"], "callbacks=average_last is not for task=adversarial", 2),
+        (["compile=true", "task.simultaneous=false", "task.objective=wasserstein_gp"], "cannot be differentiated", 2),
         (["data.mean=per_pixel"], "adversarial training needs images without a mean image", 1),
         (["task.classifier=lenet6"], "lenet6", 1),
     ],

@@ -23,4 +23,3 @@ def test_the_penalty_keeps_slopes_near_one_and_clipping_makes_them_vanish():
     assert 0.5 < float(slopes(penalised).median()) < 2
     assert float(slopes(clipped).max()) < 0.1
     assert max(float(parameter.abs().max()) for parameter in clipped.parameters()) == pytest.approx(CLIP)
-    assert max(float(parameter.abs().max()) for parameter in penalised.parameters()) > CLIP

@@ -72,7 +72,13 @@ TASKS = ["image_classification", "language_modeling", "translation", "q_learning
 COMPARABLE = {
     "language_modeling": ["model.dropout=0"],
     "translation": ["model.dropout=0"],
-    "adversarial": ["model=wgan_toy", "model.hidden=16", "data=gaussians_8", "data.batches=10", "data.batch_size=50"],
+    "adversarial": [
+        "model=wgan_gp_toy",
+        "model.hidden=16",
+        "data=gaussians_8",
+        "data.batches=10",
+        "data.batch_size=50",
+    ],
 }
 
 

@@ -76,8 +76,8 @@ MODELS: dict[str, ModelEntry] = {
     "dqn_minatar": ModelEntry("zoo.models.dqn", "q_learning", "young2019", 132_566),
     "dqn_mlp": ModelEntry("zoo.models.dqn", "q_learning", "mnih2015", 10_934),
     "gan_mlp": ModelEntry("zoo.models.gan", "adversarial", "goodfellow2014", 3_735_425),
-    "wgan_toy": ModelEntry("zoo.models.gan", "adversarial", "gulrajani2017", 1_055_235),
     "dcgan": ModelEntry("zoo.models.dcgan", "adversarial", "radford2015", 898_370),
     "wgan": ModelEntry("zoo.models.wgan", "adversarial", "arjovsky2017", 898_370),
     "wgan_gp": ModelEntry("zoo.models.wgan", "adversarial", "gulrajani2017", 898_242),
+    "wgan_gp_toy": ModelEntry("zoo.models.wgan", "adversarial", "gulrajani2017", 1_055_235),
 }

@@ -5,9 +5,17 @@ ICLR 2016, arXiv:1511.06434v2. Section 3 and Figure 1 have the architecture, Sec
 
 The paper prints no likelihood and no distance; ours is measured by dcgan_mnist.
 
-Variants for images of 28, 32 and 64 pixels; 64 is the paper's, with its 128 channels at the top. Deviation: kernels
-are 4x4 where the paper's are 5x5, so that strides of 2 double sizes without asymmetric padding. Weights and gains of
+Parameters for 28 pixels and filters=64: 898,370; the paper prints none.
+
+Variants for images of 28, 32 and 64 pixels; 64 is the paper's, with its 128 channels at the top. Weights and gains of
 the norms are drawn from N(0, 0.02) and N(1, 0.02), as in the authors' code.
+
+Deviations:
+
+1. Kernels are 4x4 where the paper's are 5x5, so that strides of 2 double sizes without asymmetric padding.
+2. The discriminator minimises half the sum of both cross-entropies, as Goodfellow's code does; the authors' code adds
+   them, and an L2 penalty of 1e-5 that the paper does not mention and that is left out here.
+3. Layers without a norm have biases.
 """
 
 from itertools import pairwise

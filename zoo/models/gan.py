@@ -13,13 +13,11 @@ where the task is told so, as in the released configuration. Deviation: sizes fo
 """
 
 import math
-from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from zoo.data.spec import ImageSpec
 from zoo.models.registry import register_model
 
 
@@ -77,8 +75,13 @@ class AdversarialNetworks(nn.Module):
     def output_bias(self) -> nn.Parameter | None:
         """The biases of the sigmoids that make the pixels, None where the generator ends otherwise."""
         layers = [layer for layer in self.generator.children() if not isinstance(layer, nn.Unflatten)]
-        ends_so = len(layers) > 1 and isinstance(layers[-2], nn.Linear) and isinstance(layers[-1], nn.Sigmoid)
-        return layers[-2].bias if ends_so else None
+        linear, last = layers[-2:] if len(layers) > 1 else (None, None)
+        return linear.bias if isinstance(linear, nn.Linear) and isinstance(last, nn.Sigmoid) else None
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compiles both networks, which training calls by themselves."""
+        self.generator.compile(*arguments, **settings)
+        self.discriminator.compile(*arguments, **settings)
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns images for noise `(B, Z)`: `(B, C, H, W)`, pixels from 0 to 1."""
@@ -147,28 +150,3 @@ def gan_mlp(channels: int = 1, height: int = 28, width: int = 28, latent: int = 
     _initialise(generator, 0.05)
     _initialise(discriminator, 0.005)
     return AdversarialNetworks(generator, discriminator, latent, "uniform", math.sqrt(3), 0.0)
-
-
-def _takes_points(spec: ImageSpec) -> str | None:
-    return None if (spec.channels, spec.height, spec.width) == (1, 1, 2) else "points in the plane"
-
-
-@register_model(task="adversarial", paper="gulrajani2017", fits=_takes_points)
-def wgan_toy(hidden: int = 512, latent: int = 2) -> AdversarialNetworks:
-    """Three layers of ReLUs each, for points in the plane (the authors' code for Figure 1).
-
-    Args:
-        hidden: Units of a layer.
-        latent: Numbers of noise.
-    """
-
-    def layers(inputs: int, outputs: int) -> list[nn.Module]:
-        sizes = [inputs, hidden, hidden, hidden]
-        found: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            found += [nn.Linear(before, after), nn.ReLU()]
-        return [*found, nn.Linear(hidden, outputs)]
-
-    generator = nn.Sequential(*layers(latent, 2), nn.Unflatten(1, (1, 1, 2)))
-    discriminator = nn.Sequential(nn.Flatten(), *layers(2, 1))
-    return AdversarialNetworks(generator, discriminator, latent, "normal", 1.0, 0.0)

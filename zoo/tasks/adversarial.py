@@ -1,21 +1,21 @@
 """Adversarial training: a generator against a discriminator, judged by how likely samples make what was held out."""
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from zoo.errors import ZooError
 from zoo.metrics.ranks import rank, total, world
-from zoo.metrics.totals import Totals
 from zoo.models.gan import AdversarialNetworks
-from zoo.tasks.judging import Judge
+from zoo.tasks.health import Health
+from zoo.tasks.judging import Judge, near_centres
 from zoo.tasks.objectives import OBJECTIVES, clip_weights, gradient_penalty, set_gradients
-from zoo.tasks.task import Task
+from zoo.tasks.task import OptimizerFactory, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +30,9 @@ class Adversarial(Task):
 
     Metrics: `train/discriminator_loss` and `train/generator_loss`; `train/real` and `train/fake`, the mean score of
     real and of generated images, which for the first two objectives is the probability of being real; the norms of both
-    gradients. On validation and test: `parzen` (nats, with `parzen_error` over the images and the kernels' width
-    `parzen_sigma`, chosen on validation); with a `classifier` also `fid_lenet`, the Fréchet distance of its last hidden
-    layer, which is no FID, and of the samples' labels the share of the classes that occur and the Kullback-Leibler
-    divergence from all being as frequent: collapse shows in both.
+    gradients; `train/penalty`, which the loss of `wasserstein_gp` contains with its weight. On validation and test what
+    `zoo.tasks.judging` says: of images `parzen` in nats, and through the eyes of a `classifier` `fid_lenet` and whether
+    all classes occur; of points in the plane `modes` and `near`, in percent.
 
     Args:
         objective: `minimax`, `non_saturating`, `wasserstein` or `wasserstein_gp`.
@@ -42,16 +41,18 @@ class Adversarial(Task):
         marginals: Whether the generator's output biases start where its pixels have the means of the training images'
             (the code of 2014); for a generator that ends in sigmoids.
         discriminator_steps: Updates of the discriminator for each of the generator.
-        discriminator_lr: Its step size, by default the generator's.
+        discriminator_optimizer: Builds its optimizer where that is not the generator's: in a config a node such as
+            `optimizer`, on the command line `+optimizer@task.discriminator_optimizer=adam`.
         clip: To what the critic's weights are clipped, for `wasserstein`.
         penalty: Weight of the gradient penalty, for `wasserstein_gp`.
-        ema: Decay of a running mean of the generator's weights, which is then what is tested and released; 0 is none.
+        ema: Decay, for each update of the generator, of a running mean of its weights, which is then what is tested
+            and released; 0 is none.
         samples: How many samples are judged.
         classifier: A release that tells classes apart, whose features and labels of samples are looked at.
-        headline: `test/parzen` or `test/fid_lenet`.
+        headline: `test/parzen` or `test/fid_lenet`; for points `test/near`.
     """
 
-    headlines: ClassVar[dict[str, str]] = {"test/parzen": "max", "test/fid_lenet": "min"}
+    headlines: ClassVar[dict[str, str]] = {"test/parzen": "max", "test/fid_lenet": "min", "test/near": "max"}
     sample_unit: ClassVar[str] = "images"
 
     def __init__(
@@ -62,7 +63,7 @@ class Adversarial(Task):
         simultaneous: bool = False,
         marginals: bool = False,
         discriminator_steps: int = 1,
-        discriminator_lr: float | None = None,
+        discriminator_optimizer: OptimizerFactory | None = None,
         clip: float = 0.01,
         penalty: float = 10.0,
         ema: float = 0.0,
@@ -78,9 +79,10 @@ class Adversarial(Task):
             raise ValueError("task.simultaneous=true is for one step of each, with minimax or non_saturating")
         if marginals and self.model.output_bias is None:
             raise ValueError("task.marginals=true is for a generator that ends in sigmoids: take model=gan_mlp")
-        for name, value, least in (("discriminator_steps", discriminator_steps, 1), ("samples", samples, 1)):
-            if value < least:
-                raise ValueError(f"task.{name}={value} is not possible: expected {least} or more")
+        least = {"discriminator_steps": 1, "samples": 1, "clip": 0, "penalty": 0}
+        for name, value in zip(least, (discriminator_steps, samples, clip, penalty), strict=True):
+            if not least[name] <= value < float("inf"):
+                raise ValueError(f"task.{name}={value} is not possible: expected {least[name]} or more")
         if not 0 <= ema < 1:
             raise ValueError(f"task.ema={ema} is not possible: expected a decay in [0, 1)")
         if headline == "test/fid_lenet" and classifier is None:
@@ -91,13 +93,14 @@ class Adversarial(Task):
             raise ValueError("the width of the Parzen windows is chosen on held-out images: give data.validation=200")
         self.automatic_optimization = False
         self.objective, self.simultaneous, self.marginals = objective, simultaneous, marginals
-        self.discriminator_steps, self.discriminator_lr = discriminator_steps, discriminator_lr
+        self.discriminator_steps, self._discriminator_optimizer = discriminator_steps, discriminator_optimizer
         self.clip, self.penalty, self.samples = clip, penalty, samples
-        self.mean_generator = copy.deepcopy(self.model.generator).requires_grad_(False) if ema else None
-        self.ema = ema
+        self.mean_generator: AveragedModel | None = None
+        if ema:
+            mean = AveragedModel(self.model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+            self.mean_generator = mean.requires_grad_(False)
         self.batches = 0
-        self.totals = Totals("discriminator_loss", "discriminator_norm", "real", "fake")
-        self.generator_totals = Totals("generator_loss", "generator_norm")  # over its own steps only
+        self.health = Health(objective)
         # Of several processes each draws the noise of all and takes its share, which comes to what one would have
         # drawn; what else is random, dropout, each draws for itself.
         self._shared_draw = torch.Generator()
@@ -116,17 +119,23 @@ class Adversarial(Task):
         return vars(self.trainer)["datamodule"].dataset  # which Lightning does not declare
 
     @property
+    def _points(self) -> tuple[Tensor, float] | None:
+        """The centres and the spread of points in the plane, None for images."""
+        data = self.dataset
+        return (data.centres, data.spread) if hasattr(data, "centres") else None
+
+    @property
     def curve_steps(self) -> int:
         """Batches."""
         return self.batches
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning an optimizer for each network, and their schedules."""
-        optimizers = [self._optimizer(part.named_parameters()) for part in (self.networks.generator,
-                                                                            self.networks.discriminator)]  # fmt: skip
-        if self.discriminator_lr is not None:
-            for group in optimizers[1].param_groups:
-                group["lr"] = self.discriminator_lr
+        of_discriminator = self._discriminator_optimizer or self._optimizer
+        optimizers = [
+            self._optimizer(self.networks.generator.named_parameters()),
+            of_discriminator(self.networks.discriminator.named_parameters()),
+        ]
         if self._scheduler is None:
             return optimizers
         return optimizers, [{"scheduler": self._scheduler(each), "interval": "epoch"} for each in optimizers]
@@ -153,15 +162,26 @@ class Adversarial(Task):
         return torch.cat([self._pixels(images) for images, _ in self.dataset.train_loader()])
 
     def on_fit_start(self) -> None:
-        """Starts the generator's output biases at the marginals where asked; a run that goes on has left them."""
-        if not self.marginals or self.batches > 0:
-            return
-        assert self.networks.output_bias is not None
-        mean = self._training_images().double().mean(dim=0).flatten()
-        with torch.no_grad():
-            self.networks.output_bias.copy_(torch.logit(mean, eps=_NEVER))
-        if self.mean_generator is not None:
-            self.mean_generator.load_state_dict(self.networks.generator.state_dict())
+        """Starts the generator at the marginals where asked.
+
+        Raises:
+            ZooError: The headline is not measured on such data.
+        """
+        if (self.headline == "test/near") != (self._points is not None):
+            raise ZooError(f"task.headline={self.headline} is not possible for this data: test/near is for points in "
+                           "the plane, test/parzen and test/fid_lenet are for images")  # fmt: skip
+        if self.marginals:
+            self.start_at_marginals(self._training_images())
+
+    def start_at_marginals(self, images: Tensor) -> None:
+        """Sets the generator's output biases so that its pixels start at their means over images `(N, C, H, W)`.
+
+        Biases that are not zero any more are kept: the run goes on, or has its weights from another one.
+        """
+        bias = self.networks.output_bias
+        if bias is not None and not bias.any():
+            with torch.no_grad():
+                bias.copy_(torch.logit(images.double().mean(dim=0).flatten(), eps=_NEVER))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
@@ -173,8 +193,8 @@ class Adversarial(Task):
         step = self._both if self.simultaneous else self._in_turn
         loss = step(real, everywhere, generator, discriminator)
         self.batches += 1
-        if self.mean_generator is not None:
-            self._follow(self.mean_generator)
+        if self.mean_generator is not None and self.batches % self.discriminator_steps == 0:
+            self.mean_generator.update_parameters(self.networks.generator)
         if self._scheduler_interval == "step":
             self._step_schedules()
         return {"loss": loss.detach() * _weight(real, everywhere)}
@@ -190,8 +210,8 @@ class Adversarial(Task):
         own_norm = set_gradients(networks.generator, losses[1], weight, last=True)
         discriminator.step()
         generator.step()
-        self._count(losses[0], norm, of_real, of_fake)
-        self._count_own(losses[1], own_norm, len(real))
+        self.health.count_discriminator(losses[0], norm, of_real, of_fake)
+        self.health.count_generator(losses[1], own_norm, len(real))
         return losses[0] + losses[1]
 
     def _in_turn(self, real: Tensor, everywhere: int, generator: Optimizer, discriminator: Optimizer) -> Tensor:
@@ -201,42 +221,24 @@ class Adversarial(Task):
             fake = networks.generator(self._noise(everywhere))
         # Real and generated images apart: together batch normalisation would tell them apart (Radford et al. 2015).
         of_real, of_fake = self._scores(real), self._scores(fake)
-        loss = objective.discriminator(of_real, of_fake)
+        loss, penalty = objective.discriminator(of_real, of_fake), None
         if self.objective == "wasserstein_gp":
             draw = self._shared_draw if world() > 1 else None
-            shares = torch.rand(everywhere, generator=draw)[rank() :: world()].to(self.device)
-            loss = loss + self.penalty * gradient_penalty(networks.discriminator, real, fake, shares)
+            shares = torch.rand(everywhere, generator=draw)[rank() :: world()].to(real)
+            penalty = gradient_penalty(networks.discriminator, real, fake, shares)
+            loss = loss + self.penalty * penalty
         weight = _weight(real, everywhere)
         norm = set_gradients(networks.discriminator, loss, weight, last=True)
         discriminator.step()
         if self.objective == "wasserstein":
             clip_weights(networks.discriminator, self.clip)
-        self._count(loss, norm, of_real, of_fake)
+        self.health.count_discriminator(loss, norm, of_real, of_fake, penalty)
         if (self.batches + 1) % self.discriminator_steps:
             return loss
         own = objective.generator(self._scores(networks.generator(self._noise(everywhere))))
-        self._count_own(own, set_gradients(networks.generator, own, weight, last=True), len(real))
+        self.health.count_generator(own, set_gradients(networks.generator, own, weight, last=True), len(real))
         generator.step()
         return loss + own
-
-    def _count(self, loss: Tensor, norm: Tensor, of_real: Tensor, of_fake: Tensor) -> None:
-        if not self.objective.startswith("wasserstein"):
-            of_real, of_fake = torch.sigmoid(of_real), torch.sigmoid(of_fake)
-        count = len(of_real)
-        self.totals.add(
-            count, discriminator_loss=loss * count, discriminator_norm=norm * count, real=of_real.sum(),
-            fake=of_fake.sum(),
-        )  # fmt: skip
-
-    def _count_own(self, loss: Tensor, norm: Tensor, count: int) -> None:
-        self.generator_totals.add(count, generator_loss=loss * count, generator_norm=norm * count)
-
-    def _follow(self, mean: nn.Module) -> None:
-        with torch.no_grad():
-            for one, other in zip(mean.parameters(), self.networks.generator.parameters(), strict=True):
-                one.lerp_(other, 1 - self.ema)
-            for kept, now in zip(mean.buffers(), self.networks.generator.buffers(), strict=True):
-                kept.copy_(now)
 
     def _step_schedules(self) -> None:
         schedules = self.lr_schedulers()
@@ -248,9 +250,9 @@ class Adversarial(Task):
         """Reports the means over the epoch."""
         if self._scheduler_interval == "epoch":
             self._step_schedules()
-        for totals in (self.totals, self.generator_totals):
-            self.publish("train", totals.means())
-            totals.reset()
+        self.publish("train", self.health.take())
+        if self._points is None:
+            self.pictures["samples"] = self.made(SHOWN).cpu()
 
     def made(self, count: int, seed: int = 0) -> Tensor:
         """Returns samples `(count, C, H, W)`, pixels from 0 to 1, always of the same noise."""
@@ -258,13 +260,19 @@ class Adversarial(Task):
 
     @torch.inference_mode()
     def _from_noise(self, noise: Tensor) -> Tensor:
-        generator = self.networks.generator if self.mean_generator is None else self.mean_generator
+        generator = self.networks.generator if self.mean_generator is None else self.mean_generator.module
         training = generator.training
         generator.eval()
         weights = next(generator.parameters())  # where and of which kind they are
         made = [self.networks.pixels(generator(each.to(weights))) for each in noise.split(_AT_ONCE)]
         generator.train(training)
         return torch.cat(made)
+
+    def _judged(self, *, choose: bool) -> dict[str, float]:
+        samples = self.made(self.samples)
+        if self._points is not None:
+            return near_centres(samples, *self._points)
+        return self.judge.judge(samples, choose=choose)
 
     def on_validation_epoch_start(self) -> None:
         """Starts collecting."""
@@ -276,14 +284,13 @@ class Adversarial(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Chooses the kernels' width, and tells how likely the held-out images are."""
-        self.publish(self.watched, self.judge.judge(self.made(self.samples), choose=True))
-        self.pictures["samples"] = self.made(SHOWN).cpu()
+        self.publish(self.watched, self._judged(choose=True))
 
     def on_test_epoch_start(self) -> None:
         """Starts collecting."""
         self.judge.begin()
         if self.mean_generator is not None:  # it is what is released
-            self.networks.generator.load_state_dict(self.mean_generator.state_dict())
+            self.networks.generator.load_state_dict(self.mean_generator.module.state_dict())
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects images."""
@@ -291,7 +298,8 @@ class Adversarial(Task):
 
     def on_test_epoch_end(self) -> None:
         """Tells how likely the test images are, under the width that validation chose."""
-        self.publish("test", self.judge.judge(self.made(self.samples), choose=False))
+        self.publish("test", self._judged(choose=False))
+        self.details |= self.judge.details
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is counted."""
@@ -312,7 +320,7 @@ class Adversarial(Task):
 
         labels = {"parzen": "log-likelihood, nats", "real": "mean score", "discriminator_loss": "loss"}
         figures = {"curves": curves(metrics_file, list(labels), labels)}
-        if self.made(1).shape[-1] == 2:  # points in the plane, no pictures
+        if self._points is not None:
             (real, _), made = next(iter(self.dataset.train_loader())), self.made(1000)
             figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(made), made)
         else:

@@ -14,6 +14,7 @@ from zoo.tasks.looking import looked_at
 if TYPE_CHECKING:
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
 
+_NEAR = 3.0  # standard deviations
 _SIGMA_POINTS = 1000  # held-out images on which the kernels' width is chosen, as the authors' script does
 
 
@@ -28,6 +29,7 @@ class Judge:
         self.sigma: float | None = None  # the width of the Parzen windows that validation chose
         self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
         self._held_out: list[Tensor] = []
+        self.details: dict[str, dict[str, float]] = {}  # of the last evaluation: which share of samples each class has
 
     def begin(self) -> None:
         """Forgets what was collected."""
@@ -63,6 +65,25 @@ class Judge:
             found = parzen(points, samples, [self.sigma])
         metrics = {"parzen": found.mean, "parzen_error": found.error, "parzen_sigma": found.sigma}
         if self._classifier is not None:
-            metrics |= looked_at(self._classifier, points, samples)
+            seen, self.details["class_shares"] = looked_at(self._classifier, points, samples)
+            metrics |= seen
         self.begin()
         return metrics
+
+
+def near_centres(samples: Tensor, centres: Tensor, spread: float) -> dict[str, float]:
+    """Says how generated points lie among the Gaussians that they are to come from.
+
+    Args:
+        samples: `(M, 1, 1, 2)`.
+        centres: Of the Gaussians, `(K, 2)`.
+        spread: Their standard deviation.
+
+    Returns:
+        `near`, the percentage of samples within three standard deviations of a centre, and `modes`, of centres with
+        such a sample (Srivastava et al. 2017, arXiv:1705.07761, Section 4.1). Of the Gaussians' own points 98.9 % are
+        near.
+    """
+    distances = torch.cdist(samples.flatten(1), centres.to(samples))
+    near = distances <= _NEAR * spread
+    return {"near": 100 * float(near.any(dim=1).double().mean()), "modes": 100 * float(near.any(dim=0).double().mean())}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
 
 _AT_ONCE = 500  # images
+_OCCURS = 0.01  # the share of a class that occurs: even noise is taken for every digit once in thousands of times
 
 
 class Features(nn.Module):
@@ -44,7 +45,9 @@ class Features(nn.Module):
 
 
 @torch.inference_mode()
-def looked_at(classifier: "ImageClassificationPipeline", points: Tensor, samples: Tensor) -> dict[str, float]:
+def looked_at(
+    classifier: "ImageClassificationPipeline", points: Tensor, samples: Tensor
+) -> tuple[dict[str, float], dict[str, float]]:
     """Compares samples with real images through the eyes of a classifier.
 
     Args:
@@ -53,8 +56,9 @@ def looked_at(classifier: "ImageClassificationPipeline", points: Tensor, samples
         samples: Generated ones `(M, C, H, W)`.
 
     Returns:
-        `fid_lenet`, the Fréchet distance of the features of both; `classes`, the percentage of the classes that samples
-        are taken for; `class_divergence`, the Kullback-Leibler divergence of their shares from equal ones, in nats.
+        `fid_lenet`, the Fréchet distance of the features of both; `classes`, the percentage of the classes for which at
+        least one in a hundred samples is taken; `class_divergence`, the Kullback-Leibler divergence of the classes'
+        shares from equal ones, in nats. And by name the share of each class in percent.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance  # on first use: seconds
 
@@ -67,5 +71,6 @@ def looked_at(classifier: "ImageClassificationPipeline", points: Tensor, samples
     labels = torch.cat([look.labels(each) for each in samples.cpu().split(_AT_ONCE)])
     shares = torch.bincount(labels, minlength=len(classifier.class_names)).double() / len(labels)
     divergence = (shares * (shares * len(shares)).clamp_min(1e-12).log()).sum()
-    classes = 100 * float((shares > 0).double().mean())
-    return {"fid_lenet": float(distance.compute()), "classes": classes, "class_divergence": float(divergence)}
+    classes = 100 * float((shares >= _OCCURS).double().mean())
+    found = {"fid_lenet": float(distance.compute()), "classes": classes, "class_divergence": float(divergence)}
+    return found, dict(zip(classifier.class_names, (100 * shares).tolist(), strict=True))

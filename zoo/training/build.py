@@ -79,14 +79,17 @@ def build_model(config: dict[str, Any], dataset: Dataset) -> tuple[nn.Module, di
     return model, arguments
 
 
-def build_optimizer(config: dict[str, Any], parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+def build_optimizer(
+    config: dict[str, Any], node: dict[str, Any], parameters: Iterable[tuple[str, nn.Parameter]]
+) -> Optimizer:
     """Builds the optimizer, on a CPU as one operation over all of a tensor where PyTorch has it: a third of the time.
 
     Args:
         config: Of the run.
+        node: Names the class and its settings.
         parameters: Names and tensors, where they are trained. On a GPU PyTorch chooses by itself.
     """
-    named, node, trainer = list(parameters), config["optimizer"], config["trainer"]
+    named, trainer = list(parameters), config["trainer"]
     known = inspect.signature(resolve_target(node["_target_"], Optimizer)).parameters
     # In mixed precision Lightning clips no gradients that a fused optimizer might scale itself.
     clipped = trainer["gradient_clip_val"] is not None and "mixed" in str(trainer["precision"])
@@ -99,6 +102,8 @@ def build_optimizer(config: dict[str, Any], parameters: Iterable[tuple[str, nn.P
 def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Task:
     """Builds the task with its optimizer and schedule (both made when Lightning asks for them)."""
     settings = {key: value for key, value in config["task"].items() if key != "name"}
+    if own := settings.get("discriminator_optimizer"):
+        settings["discriminator_optimizer"] = partial(build_optimizer, config, own)
     schedule = partial(build, config["scheduler"], LRScheduler) if config["scheduler"] else None
     watched = "test" if dataset.validation_loader() is None else "val"
     outputs = getattr(dataset, "vocabulary", None) or dataset.class_names  # what the model's outputs stand for
@@ -106,7 +111,7 @@ def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Ta
         return task_class(config["task"]["name"])(
             model,
             outputs,
-            partial(build_optimizer, config),
+            partial(build_optimizer, config, config["optimizer"]),
             schedule,
             config["scheduler_interval"],
             watched,

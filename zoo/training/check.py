@@ -52,6 +52,7 @@ _ALLOWED_PREFIXES = (
 CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
 # Tasks of manual optimisation, in Lightning's words.
 MAKES_OWN_STEPS = ("q_learning", "adversarial")
+DISCRIMINATOR_OPTIMIZER = "task.discriminator_optimizer"
 LAUNCHERS = ("process", "local", "slurm")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 _PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
@@ -90,13 +91,18 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, object]]:
 
 
 def _check_places(config: dict[str, Any]) -> None:
-    """Allows `_target_` exactly where one class is built: optimizer, scheduler, each callback, each logger."""
+    """Allows `_target_` exactly where one class is built: optimizers, scheduler, each callback, each logger."""
     for path, target in _targets(config, ""):
-        if path in ("optimizer", "scheduler") or re.fullmatch(r"(callbacks|logger)\.[^.\[]+", path):
+        one = path in ("optimizer", "scheduler", DISCRIMINATOR_OPTIMIZER)
+        if one or re.fullmatch(r"(callbacks|logger)\.[^.\[]+", path):
             check_target(target)
         else:
             raise ZooError(f"{path or 'the top level'} cannot hold a _target_; only optimizer, scheduler, callbacks "
                            "and logger name classes")  # fmt: skip
+    own = config["task"].get("discriminator_optimizer")
+    if own is not None and (not isinstance(own, dict) or "_target_" not in own):
+        raise ZooError(f"{DISCRIMINATOR_OPTIMIZER} names no class: choose a file, such as "
+                       f"+optimizer@{DISCRIMINATOR_OPTIMIZER}=adam")  # fmt: skip
 
 
 def _check_names(config: dict[str, Any]) -> None:
@@ -119,6 +125,10 @@ def _check_names(config: dict[str, Any]) -> None:
                            f"choose a model with model=…, or the data from {fitting}")  # fmt: skip
 
 
+def _averages(config: dict[str, Any]) -> bool:
+    return any(node["_target_"].endswith(".AverageOfLast") for node in config["callbacks"].values())
+
+
 def _check_own_steps(config: dict[str, Any]) -> None:
     """Refuses what has no meaning where a task makes its optimizer steps by itself.
 
@@ -134,6 +144,15 @@ def _check_own_steps(config: dict[str, Any]) -> None:
         if value not in values:
             raise ZooError(f"trainer.{key}={value} is not possible for task={task}, which makes its steps by itself: "
                            "leave it out; trainer.max_epochs says how long it trains")  # fmt: skip
+    precision = config["trainer"].get("precision", "32-true")
+    if str(precision) in ("16", "16-mixed"):
+        raise ZooError(f"trainer.precision={precision} is not possible for task={task}, which makes its steps by "
+                       "itself and scales no losses: give bf16-mixed")  # fmt: skip
+    if config["compile"] and config["task"].get("objective") == "wasserstein_gp":
+        raise ZooError("compile=true is not possible with task.objective=wasserstein_gp: compiled networks cannot be "
+                       "differentiated twice")  # fmt: skip
+    if task == "adversarial" and _averages(config):
+        raise ZooError("callbacks=average_last is not for task=adversarial: task.ema=0.999 averages its generator")
 
 
 def _check_claims(config: dict[str, Any]) -> None:
@@ -239,9 +258,7 @@ def check(config: dict[str, Any]) -> None:
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip
-    if config["select"] == "best" and any(
-        node["_target_"].endswith(".AverageOfLast") for node in config["callbacks"].values()
-    ):
+    if config["select"] == "best" and _averages(config):
         raise ZooError("select=best and callbacks=average_last each choose the weights that are tested: give one")
     _check_places(config)
     _check_claims(config)

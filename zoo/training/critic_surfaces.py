@@ -14,11 +14,11 @@ from rich.progress import track
 from torch import nn
 
 from zoo.data.toy import gaussians_8, gaussians_25, points
-from zoo.models.gan import wgan_toy
+from zoo.models.wgan import wgan_gp_toy
 from zoo.tasks.adversarial_figures import draw_surface
 from zoo.tasks.objectives import clip_weights, critic, gradient_penalty
 
-NOISE = 0.25  # about as far as the centres lie apart from the middle, as in the authors' code
+NOISE = 0.25  # of the authors' code, 1 where the circle has a radius of √2, in the scale of ours
 CLIP, PENALTY = 0.01, 0.1
 CAPTION = "What clipping and what the gradient penalty make of a critic (Gulrajani et al. 2017, Figure 1a)"
 
@@ -35,7 +35,7 @@ def train_critic(centres: torch.Tensor, spread: float, *, penalised: bool, steps
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = wgan_toy().discriminator
+        network = wgan_gp_toy().discriminator
         optimizer: torch.optim.Optimizer
         if penalised:
             optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.5, 0.9))

@@ -17,6 +17,7 @@ from zoo.data.registry import dataset_parameters
 from zoo.errors import ZooError, unknown_key
 from zoo.models.registry import registration
 from zoo.tasks.catalog import task_class
+from zoo.training.check import DISCRIMINATOR_OPTIMIZER
 from zoo.training.targets import resolve_target
 
 # Trainer arguments that no config sets, and what to use instead.
@@ -137,6 +138,8 @@ def known_parameters(config: dict[str, Any]) -> dict[str, dict[str, inspect.Para
         parts["model"] = parameters_of(registration(config["model"]["name"]).constructor)
     if config["optimizer"]:
         parts["optimizer"] = _class_parameters(config["optimizer"], Optimizer, ["params"])
+    if own := config["task"].get("discriminator_optimizer"):
+        parts[DISCRIMINATOR_OPTIMIZER] = _class_parameters(own, Optimizer, ["params"])
     if config["scheduler"]:
         parts["scheduler"] = _class_parameters(config["scheduler"], LRScheduler, ["optimizer"])
     for name, node in config.get("callbacks", {}).items():

@@ -79,7 +79,7 @@ def answer_of(name_or_path: str | Path) -> Callable[..., Any]:
 def answer_options(name_or_path: str | Path) -> dict[str, Callable[[str], Any]]:
     """Returns what a pipeline can be told on the command line: option -> what reads its value.
 
-    They are the keyword-only arguments of the pipeline's `answer`, numbers or words.
+    They are the keyword-only arguments of the pipeline's `answer`: numbers, words, or `bool` for a flag without value.
 
     Raises:
         ZooError: As `pipeline`.

@@ -73,16 +73,16 @@ class AdversarialPipeline:
         n: int = 64,
         seed: int = 0,
         out: str = "samples.png",
-        interpolate: int | None = None,
+        interpolate: bool = False,
     ) -> Iterator[str]:
         """Answers a command line: images side by side in one picture.
 
         Args:
             inputs: None: images are made from noise.
-            n: How many images.
+            n: How many images; between others, a multiple of 8.
             seed: Of their noise.
             out: Where the picture goes.
-            interpolate: So many rows of images between two, instead of images by themselves.
+            interpolate: Makes rows of 8 images, each on the way from one to another, instead of images by themselves.
 
         Yields:
             The path of the picture.
@@ -92,7 +92,9 @@ class AdversarialPipeline:
         """
         if inputs:
             raise ZooError(f"{inputs[0]!r} is nothing to draw: give --n 64, --seed 3 or --out grid.png")
-        images = self(n, seed) if interpolate is None else self.interpolate(interpolate, seed)
+        if interpolate and _checked("n", n) % _STEPS:
+            raise ZooError(f"n={n} is not possible with --interpolate: expected rows of {_STEPS}, such as 64")
+        images = self.interpolate(n // _STEPS, seed) if interpolate else self(n, seed)
         try:
             write_png(images, Path(out))
         except (OSError, ValueError) as error:

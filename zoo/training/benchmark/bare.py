@@ -113,6 +113,10 @@ def _adversarial_step(task: Adversarial, built: Built) -> Callable[[Any], None]:
     prepared = built.data.dataset.preprocessing
     mean, std = (torch.tensor(prepared[key]).view(-1, 1, 1).to(task.device) for key in ("mean", "std"))
 
+    if task.marginals:
+        everything = torch.cat([images for images, _ in built.data.dataset.train_loader(device=task.device)])
+        task.start_at_marginals(everything * std + mean)
+
     def learn(network: nn.Module, optimizer: Optimizer, loss: Tensor) -> None:
         network.zero_grad()
         loss.backward(inputs=list(network.parameters()))
@@ -135,6 +139,8 @@ def _adversarial_step(task: Adversarial, built: Built) -> Callable[[Any], None]:
                 fake = made(len(real))
             learn(discriminator, of_discriminator, objective.discriminator(discriminator(real), discriminator(fake)))
             learn(generator, of_generator, objective.generator(discriminator(made(len(real)))))
+        if task.mean_generator is not None:
+            task.mean_generator.update_parameters(generator)
         for schedule in schedules:
             schedule["scheduler"].step()
 

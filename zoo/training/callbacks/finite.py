@@ -24,29 +24,28 @@ class FiniteLoss(Callback):
         self.checkpoints = checkpoints
         self._copy: tuple[int, Tensor, torch.cuda.Event] | None = None
 
-    def _check(self, step: int, loss: Tensor) -> None:
-        if not torch.isfinite(loss).all():
-            raise ZooError(
-                f"the loss is {loss.item()} at step {step}: lower optimizer.lr or set trainer.gradient_clip_val; "
-                f"{describe_last(self.checkpoints)}"
-            )
+    def _error(self, what: str, task: LightningModule) -> ZooError:
+        # A task that makes its steps by itself has its gradients clipped by nobody.
+        clip = " or set trainer.gradient_clip_val" if task.automatic_optimization else ""
+        return ZooError(f"{what}: lower optimizer.lr{clip}; {describe_last(self.checkpoints)}")
 
-    def _check_pending(self) -> None:
+    def _check(self, step: int, loss: Tensor, task: LightningModule) -> None:
+        if not torch.isfinite(loss).all():
+            raise self._error(f"the loss is {loss.item()} at step {step}", task)
+
+    def _check_pending(self, task: LightningModule) -> None:
         if self._copy is not None:
             step, copy, arrived = self._copy
             self._copy = None
             arrived.synchronize()
-            self._check(step, copy)
+            self._check(step, copy, task)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keeps NaN out of checkpoints: a finite loss can still have made an update that is not."""
-        self._check_pending()
+        self._check_pending(pl_module)
         for name, parameter in pl_module.named_parameters():
             if not torch.isfinite(parameter).all():
-                raise ZooError(
-                    f"{name} is not finite after step {trainer.global_step}: lower optimizer.lr or set "
-                    f"trainer.gradient_clip_val; {describe_last(self.checkpoints)}"
-                )
+                raise self._error(f"{name} is not finite after step {trainer.global_step}", pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -57,9 +56,9 @@ class FiniteLoss(Callback):
             return
         step = trainer.global_step
         if loss.device.type != "cuda":
-            self._check(step, loss)
+            self._check(step, loss, pl_module)
             return
-        self._check_pending()
+        self._check_pending(pl_module)
         copy = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss.detach(), non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()

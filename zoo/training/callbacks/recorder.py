@@ -142,7 +142,6 @@ class MetricsRecorder(Checkpoint):
         # Texts at once: those of a validation within an epoch are in no checkpoint that may follow it.
         if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
             self._write_texts(trainer, pl_module.texts)
-            self._write_pictures(pl_module.pictures)
         if self._within_epoch:
             self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
         else:
@@ -155,6 +154,8 @@ class MetricsRecorder(Checkpoint):
         assert isinstance(pl_module, Task)
         metrics = self._published(pl_module, *(["train", pl_module.watched] if self._validated else ["train"]))
         self._validated = False
+        if trainer.is_global_zero:
+            self._write_pictures(pl_module.pictures)
         self._write(trainer, "epoch", {"elapsed_s": round(self.training_seconds, 3), **metrics})
         self.epochs += 1
 
