@@ -115,7 +115,7 @@ def _adversarial_step(task: Adversarial, built: Built) -> Callable[[Any], None]:
 
     if task.marginals:
         everything = torch.cat([images for images, _ in built.data.dataset.train_loader(device=task.device)])
-        task.start_at_marginals(everything * std + mean)
+        task.start_at_marginals((everything * std + mean).clamp(0, 1))
 
     def learn(network: nn.Module, optimizer: Optimizer, loss: Tensor) -> None:
         network.zero_grad()
