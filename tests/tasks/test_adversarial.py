@@ -208,6 +208,11 @@ def test_the_mean_generator_follows_each_step_of_the_generator():
         assert torch.equal(mean[key], tensor)
 
 
+def test_each_network_may_have_its_own_step_size():
+    generator, discriminator = task_for(discriminator_lr=0.4).configure_optimizers()
+    assert (generator.param_groups[0]["lr"], discriminator.param_groups[0]["lr"]) == (0.1, 0.4)
+
+
 def test_each_network_may_have_its_own_optimizer():
     task = task_for(discriminator_optimizer=partial(torch.optim.Adam, lr=0.4))
     generator, discriminator = task.configure_optimizers()

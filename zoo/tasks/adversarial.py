@@ -43,6 +43,7 @@ class Adversarial(Task):
         discriminator_steps: Updates of the discriminator for each of the generator.
         discriminator_optimizer: Builds its optimizer where that is not the generator's: in a config a node such as
             `optimizer`, on the command line `+optimizer@task.discriminator_optimizer=adam`.
+        discriminator_lr: Its step size, by default as its optimizer says.
         clip: To what the critic's weights are clipped, for `wasserstein`.
         penalty: Weight of the gradient penalty, for `wasserstein_gp`.
         ema: Decay, for each update of the generator, of a running mean of its weights, which is then what is tested
@@ -64,6 +65,7 @@ class Adversarial(Task):
         marginals: bool = False,
         discriminator_steps: int = 1,
         discriminator_optimizer: OptimizerFactory | None = None,
+        discriminator_lr: float | None = None,
         clip: float = 0.01,
         penalty: float = 10.0,
         ema: float = 0.0,
@@ -93,7 +95,8 @@ class Adversarial(Task):
             raise ValueError("the width of the Parzen windows is chosen on held-out images: give data.validation=200")
         self.automatic_optimization = False
         self.objective, self.simultaneous, self.marginals = objective, simultaneous, marginals
-        self.discriminator_steps, self._discriminator_optimizer = discriminator_steps, discriminator_optimizer
+        self.discriminator_steps, self.discriminator_lr = discriminator_steps, discriminator_lr
+        self._discriminator_optimizer = discriminator_optimizer or self._optimizer
         self.clip, self.penalty, self.samples = clip, penalty, samples
         self.mean_generator: AveragedModel | None = None
         if ema:
@@ -131,11 +134,13 @@ class Adversarial(Task):
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning an optimizer for each network, and their schedules."""
-        of_discriminator = self._discriminator_optimizer or self._optimizer
         optimizers = [
             self._optimizer(self.networks.generator.named_parameters()),
-            of_discriminator(self.networks.discriminator.named_parameters()),
+            self._discriminator_optimizer(self.networks.discriminator.named_parameters()),
         ]
+        if self.discriminator_lr is not None:
+            for group in optimizers[1].param_groups:
+                group["lr"] = self.discriminator_lr
         if self._scheduler is None:
             return optimizers
         return optimizers, [{"scheduler": self._scheduler(each), "interval": "epoch"} for each in optimizers]
