@@ -126,11 +126,15 @@ def test_a_dataset_s_config_lists_every_keyword(name: str):
         assert value == parameters[keyword].default, f"{keyword}: YAML and constructor differ"
 
 
+# Keywords that came after a record: one more key in the base file would be another configuration than its own.
+LATER = {"adversarial": {"marginals", "discriminator_optimizer"}}
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_s_config_lists_every_keyword(name: str):
     own, settings = read("task", name), task_class(name).settings()
     assert own.pop("name") == name
-    assert set(own) == set(settings)
+    assert set(own) == set(settings) - LATER.get(name, set())
     for keyword, value in own.items():
         assert settings[keyword].default in (value, inspect.Parameter.empty)
 
