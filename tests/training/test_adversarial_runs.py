@@ -133,7 +133,7 @@ def test_a_classifier_looks_at_the_samples_of_a_clipped_critic(train, tmp_path: 
         (["task.objective=hinge"], "task.objective=hinge is not possible", 1),
         (["optimizer=adam"], "Adam has no momentum to raise: give optimizer=sgd_goodfellow2014", 1),
         (["task.headline=test/near"], "test/near is for points in the plane", 1),
-        (["task.discriminator_optimizer=adam"], "choose a file, such as +optimizer@task.discriminator_optimizer", 2),
+        (["+task.discriminator_optimizer=adam"], "choose a file, such as +optimizer@task.discriminator_optimizer", 2),
         (
             ["+optimizer@task.discriminator_optimizer=adam", "+task.discriminator_optimizer.speed=3"],
             "unknown key task.discriminator_optimizer.speed",
