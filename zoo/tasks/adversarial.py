@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from zoo.data.windows import per_channel, to_device
 from zoo.errors import ZooError
 from zoo.metrics.ranks import rank, total, world
 from zoo.models.gan import AdversarialNetworks
@@ -150,7 +151,7 @@ class Adversarial(Task):
         prepared = self.dataset.preprocessing
         if "mean_image" in prepared:
             raise ZooError("adversarial training needs images without a mean image: give data.mean=null")
-        mean, std = (images.new_tensor(prepared[key]).view(-1, 1, 1) for key in ("mean", "std"))
+        mean, std = (per_channel(prepared[key], images) for key in ("mean", "std"))
         return (images * std + mean).clamp(0, 1)
 
     def _scores(self, images: Tensor) -> Tensor:
@@ -161,7 +162,9 @@ class Adversarial(Task):
     def _noise(self, everywhere: int) -> Tensor:
         """Returns this process's share of the noise for a batch of so many images in all processes."""
         draw = self._shared_draw if world() > 1 else None  # alone, the global generator
-        return self.networks.draw(everywhere, draw)[rank() :: world()].to(next(self.networks.parameters()))
+        drawn = self.networks.draw(everywhere, draw)[rank() :: world()]
+        weights = next(self.networks.parameters())
+        return to_device(drawn, weights.device).to(weights.dtype)
 
     def _training_images(self) -> Tensor:
         return torch.cat([self._pixels(images) for images, _ in self.dataset.train_loader()])
@@ -229,7 +232,7 @@ class Adversarial(Task):
         loss, penalty = objective.discriminator(of_real, of_fake), None
         if self.objective == "wasserstein_gp":
             draw = self._shared_draw if world() > 1 else None
-            shares = torch.rand(everywhere, generator=draw)[rank() :: world()].to(real)
+            shares = to_device(torch.rand(everywhere, generator=draw)[rank() :: world()], real.device).to(real.dtype)
             penalty = gradient_penalty(networks.discriminator, real, fake, shares)
             loss = loss + self.penalty * penalty
         weight = _weight(real, everywhere)
