@@ -17,7 +17,7 @@ from zoo.errors import ZooError
 from zoo.models.catalog import MODELS
 from zoo.training.check import check
 from zoo.training.compose import compose, parse_overrides, resolve
-from zoo.training.records import all_records, experiments
+from zoo.training.records import all_records, claims_of, experiments, missed, reasons_of_misses
 from zoo.training.run_folder import config_hash
 from zoo.training.start import checked_config
 from zoo.training.sweep import BasicSweeper
@@ -52,7 +52,7 @@ def check_training(words: list[str]) -> None:
     multirun = "-m" in words
     if "--config-dir" in words:
         return  # test_your_own_model_as_contributing_says runs it
-    words = [word for word in words if word not in ("-m", "-q")]
+    words = [word for word in words if word not in ("-m", "-q", "--prepare")]
     if any(word.startswith("resume=") for word in words):
         assert len(words) == 1
         return
@@ -155,6 +155,12 @@ def test_each_record_was_measured_with_the_config_its_command_composes_today(rec
     config, typed = checked_config(compose(words))
     assert config_hash(config) == record["config_hash"]
     assert typed["modified"] == []
+
+
+@pytest.mark.parametrize("name", all_records())
+def test_every_miss_of_the_paper_s_number_is_explained_and_nothing_else(name: str):
+    reasons, group = reasons_of_misses(experiments()[name]), all_records()[name]
+    assert set(reasons) == {claim["metric"] for claim in claims_of(group[0]) if missed(group, claim)}
 
 
 def test_the_file_for_wandb_s_agents_composes():

@@ -44,6 +44,8 @@ Examples:
 Flags of `zoo train`:
   -m, --multirun      every combination of comma-separated values
   -q, --quiet         no progress, one line at the end
+  --prepare           make the run's folder and print its path: others start
+                      `python -m zoo.training.run FOLDER`, torchrun or srun
   --config-dir DIR    config files of your own, beside the shipped ones
   --cfg job, --info, --hydra-help           passed on to Hydra
 
@@ -73,6 +75,7 @@ def _train(arguments: list[str], become: bool) -> int:
     parser = _Parser(prog="zoo train", add_help=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--config-dir", type=Path, action="append", default=[])
     flags, overrides = parser.parse_known_intermixed_args(arguments)
     if unknown := [word for word in overrides if word.startswith("-")]:
@@ -80,13 +83,22 @@ def _train(arguments: list[str], become: bool) -> int:
     if flags.quiet:
         overrides.append("trainer.enable_progress_bar=false")
 
+    from zoo.training.processes import started_from_outside
     from zoo.training.start import prepare_run, replace_process, train_in_subprocess
 
+    if (count := started_from_outside()) is not None:
+        raise ZooError(f"{count} processes were started, and each would make a run of its own: make one beforehand "
+                       "with `zoo train --prepare`, and start `python -m zoo.training.run RUN`")  # fmt: skip
+    if flags.multirun and flags.prepare:
+        raise ZooError("--prepare is for a single run: leave -m out")
     if flags.multirun:
         from zoo.training.sweep import sweep
 
         return sweep(overrides, flags.config_dir)
     run = prepare_run(overrides, flags.config_dir)
+    if flags.prepare:
+        print(run.path)
+        return 0
     if become:
         replace_process(run)
     return train_in_subprocess(run)

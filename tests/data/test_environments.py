@@ -61,7 +61,7 @@ def test_ticks_go_round_and_keep_their_place():
     assert (loader.state_dict()["epoch"], loader.state_dict()["tick"]) == (1, 0)
     ticks = iter(loader)
     tick = next(ticks)
-    assert (tick.steps, tick.batch_size, len(tick.environments)) == (256, 64, 3)
+    assert (tick.rounds, tick.batch_size, len(tick.environments), tick.everywhere) == (86, 64, 3, 3)
     for _ in range(30):
         tick.environments.step(np.array([0, 1, 1]))
     again = data().train_loader()
@@ -85,9 +85,25 @@ def test_episodes_are_others_in_training_validation_and_test():
                for one, other in zip(validation, again, strict=True))  # fmt: skip
     shares = [list(made.validation_loader(rank, 2)) for rank in range(2)]
     assert sum(len(each.environments) for share in shares for each in share) == 7
-    assert (
-        made.train_loader(0, 2).environments.observations != made.train_loader(1, 2).environments.observations
-    ).any()
+    assert [len(each.environments) for share in [list(made.test_loader(rank, 2)) for rank in range(2)] for each in share
+            ] == [3, 0], "a rank without episodes would be waited for in vain"  # fmt: skip
+
+
+def test_ranks_share_the_environments_that_one_alone_would_have():
+    alone = next(iter(data(environments=5).train_loader()))
+    ticks = [next(iter(data(environments=5).train_loader(rank, 2))) for rank in range(2)]
+    assert [(tick.rounds, tick.batch_size, tick.everywhere) for tick in ticks] == [(alone.rounds, 32, 5)] * 2
+    for rank, tick in enumerate(ticks):
+        assert (tick.environments.observations == alone.environments.observations[rank::2]).all()
+
+
+def test_what_cannot_be_shared_is_refused_in_one_line(one_line):
+    few = r"data.environments=1 cannot be shared by 2 processes"
+    odd = r"data.batch_size=64 cannot be shared by 3 processes: take a multiple of 3"
+    for settings, world, told in (({"environments": 1}, 2, few), ({}, 3, odd)):
+        with pytest.raises(ZooError, match=told) as error:
+            data(**settings).train_loader(0, world)
+        assert one_line(error)
 
 
 @pytest.mark.parametrize("game", GAMES)

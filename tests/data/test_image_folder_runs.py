@@ -15,8 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from zoo.cli import main
+from zoo.training.processes import training_command
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 TIMING = {"samples_per_s", "elapsed_s"}
 WORDS = [

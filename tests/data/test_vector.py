@@ -37,7 +37,7 @@ class Counting(gymnasium.Env):
 
 
 def vector(count: int = 2, stack: int = 1, seed: int = 7, **settings) -> EnvironmentVector:
-    return EnvironmentVector(lambda: Counting(**settings), count, seed, (1,), "int64", stack)
+    return EnvironmentVector(lambda: Counting(**settings), range(count), seed, (1,), "int64", stack)
 
 
 def test_an_episode_that_ends_makes_place_for_a_new_one():
@@ -107,7 +107,7 @@ def test_a_state_is_played_again(settings: dict, stop: int):
 
 def test_a_real_environment_is_played_again():
     def cartpole() -> EnvironmentVector:
-        return EnvironmentVector(lambda: gymnasium.make("CartPole-v1"), 3, 5, (4,), "float32")
+        return EnvironmentVector(lambda: gymnasium.make("CartPole-v1"), range(3), 5, (4,), "float32")
 
     draw = np.random.default_rng(2)
     environments, again = cartpole(), cartpole()

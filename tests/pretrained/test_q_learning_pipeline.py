@@ -44,6 +44,7 @@ def test_the_command_plays_and_films(release: Path, tmp_path: Path, capsys):
     with Image.open(gif) as film:
         assert 1 < film.n_frames <= played[0].length  # pictures that are the same are one, shown longer
         assert film.size == (300, 200)
+    assert len(zoo.pipeline(release).film(seed=3)) == zoo.pipeline(release)(1, seed=3)[0].length
 
 
 @pytest.mark.parametrize(

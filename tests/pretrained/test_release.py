@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from zoo.errors import ZooError
+from zoo.models.catalog import MODELS
+from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import create_model
 from zoo.pretrained.release import RELEASE_FORMAT, load_release, read_card, save_release
 
@@ -83,6 +85,51 @@ def test_both_lenets_come_back_bit_for_bit(same, tmp_path: Path):
     for name in ("lenet5", "lenet5_modern"):
         model = create_model(name)
         assert same(model, load_release(save_release(tmp_path / name, model, name, {}, CARD))[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "inputs"),
+    [
+        ("lenet5", {}, (torch.rand(2, 1, 28, 28),)),
+        ("cuda_convnet_11", {}, (torch.rand(2, 3, 24, 24),)),
+        (
+            "transformer_tiny",
+            {"source_vocabulary_size": 20, "target_vocabulary_size": 20},
+            (torch.randint(3, 20, (2, 5)), torch.randint(3, 20, (2, 4))),
+        ),
+    ],
+)
+def test_derived_buffers_and_shared_embeddings_come_back_and_are_built_once(
+    name: str, arguments: dict[str, Any], inputs: tuple[torch.Tensor, ...], tmp_path: Path, monkeypatch
+):
+    model = create_model(name, **arguments).eval()
+    save_release(tmp_path / "r", model, name, arguments, CARD)
+    built = []
+    monkeypatch.setattr(
+        "zoo.pretrained.release.create_model",
+        lambda *given, **keywords: built.append(given) or create_model(*given, **keywords),
+    )
+    loaded, _ = load_release(tmp_path / "r")
+    assert len(built) == 1  # planned, and then filled
+    assert torch.equal(loaded(*inputs), model(*inputs))
+    assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
+    assert [n for n, _ in loaded.named_parameters()] == [n for n, _ in model.named_parameters()]
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_no_tensors_hide_from_the_state_dict_but_derived_ones(name: str):
+    with torch.device("meta"):
+        try:
+            model = create_model(name)
+        except ZooError:
+            pytest.skip("looks at the numbers it draws, so that it is built anew whenever it is loaded")
+    for part in model.modules():
+        unsaved = part._non_persistent_buffers_set
+        assert unsaved == (set(part.derived_buffers()) if isinstance(part, DerivedBuffers) else set())
+        for key, value in vars(part).items():
+            if not key.startswith("_"):
+                assert not any(isinstance(tensor, torch.Tensor) for tensor in torch.utils._pytree.tree_leaves(value))
 
 
 def test_card_is_completed(release: Path):

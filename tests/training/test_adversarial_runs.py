@@ -95,6 +95,13 @@ def test_killed_and_resumed_is_as_if_nothing_had_been(
     assert_same(run, finished)
 
 
+def test_points_are_trained_on_and_pictured(train, tmp_path: Path):
+    words = [word for word in SHARED if not word.startswith("data")]
+    run = train(tmp_path, "model=wgan_toy", "model.hidden=16", "data.batches=6", "data.batch_size=50", *words)
+    assert {path.stem for path in run.figures.iterdir()} == {"curves", "critic"}
+    assert run.read_summary()["headline"]["metric"] == "test/parzen"
+
+
 @pytest.mark.parametrize(
     ("words", "told", "code"),
     [

@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 from zoo.pretrained.hub import find_release
 from zoo.training.benchmark import usual, usual_text
 from zoo.training.benchmark.bare import bare_steps
-from zoo.training.benchmark.cases import DECODING, LOADING, Case, cases, native_bf16
+from zoo.training.benchmark.cases import DECODING, LOADING, Case, cases
 from zoo.training.benchmark.measure import Measured
 from zoo.training.benchmark.report import page_with, report, table, write_page
 from zoo.training.benchmark.run import benchmark
@@ -24,6 +24,7 @@ from zoo.training.benchmark.shares import shares_of_a_step
 from zoo.training.benchmark.unpacked import unpacked_folder
 from zoo.training.benchmark.ways import WARM_UP, built_for, our_speed, samples_per_second
 from zoo.training.compose import compose
+from zoo.training.environment import native_bf16
 from zoo.training.start import checked_config
 
 CHECKOUT = Path(__file__).parents[2]

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from zoo.training.interrupts import Interrupted, Interrupts
-from zoo.training.start import prepare_run, train_in_subprocess, training_command
+from zoo.training.processes import training_command
+from zoo.training.start import prepare_run, train_in_subprocess
 
 
 @pytest.fixture
@@ -83,3 +85,27 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, train_here, c
         assert (train_here(run), train_here(run)) == (1, 1)
     assert capfd.readouterr().err == 2 * f"zoo: {run.path} is being trained by another process\n"
     assert run.config.exists()
+
+
+WHILE_SAVING = """
+import os, signal
+from lightning.pytorch import Callback
+
+class Signal(Callback):
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        if trainer.current_epoch == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_that_comes_while_a_checkpoint_is_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "saving.py").write_text(WHILE_SAVING)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("ZOO_ALLOW_TARGETS", "saving.")
+    words = ["data=digits", "trainer=cpu", "logger=none", "trainer.max_epochs=3", "trainer.enable_progress_bar=false"]
+    run = prepare_run([*words, "+callbacks.signal={_target_: saving.Signal}"])
+    ended = subprocess.run(training_command(run), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 143, ended.stderr
+    assert f"zoo: interrupted by SIGTERM; zoo train resume={run.path}" in ended.stderr
+    last = torch.load(run.checkpoints / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 1, "the batch that followed the save"

@@ -67,6 +67,9 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch: pytest.Mon
     assert share_of(1, 4, 10, [])["OMP_NUM_THREADS"] == "2"
     assert share_of(0, 8, 2, [])["OMP_NUM_THREADS"] == "1"
     assert [share_of(slot, 3, 8, ["4", "5"])["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["4", "5", "4"]
+    assert share_of(1, 2, 8, [], processes=2)["OMP_NUM_THREADS"] == "2"
+    shares = [share_of(slot, 2, 8, ["4", "5", "6", "7"], processes=2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
+    assert shares == ["4,5", "6,7"]
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert share_of(0, 4, 10, [])["OMP_NUM_THREADS"] == "7"
 

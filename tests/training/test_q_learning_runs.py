@@ -60,6 +60,12 @@ def test_a_run_leaves_a_film_and_a_release_that_plays(finished: RunFolder):
     assert again == pytest.approx({name: value for name, value in measured.items() if name.startswith("eval/")})
 
 
+def test_one_environment_and_double_q_learning_train(tmp_path: Path, train, rows):
+    run = train(tmp_path, *GAMES["cartpole"], "data.environments=1", "task.double_q=true", "trainer.max_epochs=2")
+    assert [row["step"] for row in rows(run, "epoch")] == ["320", "640"]
+    assert float(rows(run, "epoch")[-1]["train/loss"]) > 0
+
+
 @pytest.mark.parametrize("tick", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_killed_and_resumed_is_as_if_nothing_had_been(
     tick: int, words, finished, tmp_path: Path, rows, killed, train_here, assert_same
@@ -102,6 +108,7 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
         (["scheduler=cosine"], "Q-learning keeps its step size: give scheduler=none"),
         (["task.memory=10"], "task.memory=10 holds 1 frames of each of 8 environments"),
         (["task.discount=2"], "task.discount=2 is not possible"),
+        (["task.warmup=7"], "task.warmup=7 is not possible with data.environments=8"),
     ],
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, tmp_path: Path, one_line_error, request):

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from zoo.data.tokenizing import PAD, SentenceTokenizer
 from zoo.models.registry import create_model
+from zoo.pretrained.pipelines import pipeline
 from zoo.pretrained.release import save_release
 from zoo.training.records import experiments
 from zoo.training.release_figures import (
@@ -15,6 +17,8 @@ from zoo.training.release_figures import (
     GERMAN,
     alignments,
     draw_release_figures,
+    filmstrip,
+    first_layer_filters,
     interpolations,
     samples,
     shipped_figures,
@@ -53,9 +57,40 @@ def test_samples_are_drawn(tmp_path: Path):
         assert height / width == pytest.approx(rows / 16, rel=0.02)
 
 
+def test_kernels_are_stretched_to_the_range_of_pixels(tmp_path: Path):
+    torch.manual_seed(1)
+    net = create_model("resnet20")
+    card = {"name": "net", "task": "image_classification", "preprocessing": {}, "class_names": []}
+    (axes,) = first_layer_filters(save_release(tmp_path / "release", net, "resnet20", {}, card)).axes
+    shown = axes.images[0].get_array()
+    assert shown.shape == (4 * 3 + 3, 4 * 3 + 3, 3)  # 16 kernels of 3x3, a pixel apart
+    kernel = next(net.parameters())[5].detach().permute(1, 2, 0)
+    assert shown[4:7, 4:7].min() == 0
+    assert shown[4:7, 4:7].max() == 1
+    assert np.corrcoef(shown[4:7, 4:7].flatten(), kernel.flatten())[0, 1] == pytest.approx(1)
+
+
+def test_a_film_begins_and_ends_with_the_game(tmp_path: Path):
+    torch.manual_seed(1)
+    card = {
+        "name": "player", "task": {"name": "q_learning", "evaluation_epsilon": 0.0}, "data": {"name": "cartpole"},
+        "preprocessing": {}, "class_names": [],
+    }  # fmt: skip
+    arguments = {"actions": 2, "features": 4}
+    release = save_release(tmp_path / "release", create_model("dqn_mlp", **arguments), "dqn_mlp", arguments, card)
+    player = pipeline(release)
+    frames = player.film(seed=1)
+    assert len(frames) == player(seed=1)[0].length  # one before each action
+    (axes,) = filmstrip(release).axes
+    shown = axes.images[0].get_array()
+    height, width, _ = frames[0].shape
+    assert np.allclose(shown[:height, :width], frames[0] / 255, atol=1e-6)
+    assert np.allclose(shown[-height:, -width:], frames[-1] / 255, atol=1e-6)
+
+
 def test_what_is_shipped_is_drawn(tmp_path: Path):
     written = draw_release_figures(tmp_path)
     assert [path.stem for path in written] == list(shipped_figures())
     for path in written:
         with Image.open(path) as image:
-            assert min(image.size) > 200
+            assert min(image.size) >= 200

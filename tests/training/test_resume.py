@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from zoo.cli import main
 from zoo.training.callbacks.checkpoints import LAST, PREVIOUS
+from zoo.training.processes import training_command
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import prepare_run, training_command
+from zoo.training.start import prepare_run
 
 TIMING = {"samples_per_s", "elapsed_s"}
 
@@ -64,7 +65,7 @@ class Victim:
         self.process = subprocess.Popen(training_command(self.run), stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, moment) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not moment() and self.process.poll() is None:
             assert time.monotonic() < deadline, "the moment never came"
             time.sleep(0.002)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import ZooError
+from zoo.training import tables
 from zoo.training.records import make_record
 from zoo.training.tables import (
     BEGIN,
@@ -89,6 +90,18 @@ def test_the_long_page_shows_every_seed_with_its_command(records):
         assert f"`{record['command']}` | {record['headline']['value']:.4g} |" in page
         assert record["weights_sha256"][:12] in page
     assert page.count("\n\n\n") == 0
+
+
+def test_the_long_page_says_why_a_number_was_missed(records, monkeypatch: pytest.MonkeyPatch):
+    assert "Ours is worse than the paper's 0.95 %. Not explained yet." in long_page(records)
+    claim = records["lenet5_modern_tiny"][0]["claim"]
+    explained = {"lenet5_modern_tiny": {"claim": claim | {"miss": "Two passes are few."}}}
+    monkeypatch.setattr(tables, "experiments", lambda: explained)
+    assert "Ours is worse than the paper's 0.95 %. Two passes are few." in long_page(records)
+    better = copy.deepcopy(records)
+    for record in better["lenet5_modern_tiny"]:
+        record["metrics"]["test/error"] = 0.9
+    assert "Ours is worse" not in long_page(better)
 
 
 def test_the_table_stands_between_its_markers_and_nothing_else_changes(records):

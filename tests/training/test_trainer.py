@@ -20,9 +20,10 @@ from zoo.errors import ZooError
 from zoo.training.callbacks.checkpoints import BEST, LAST
 from zoo.training.evaluate import measure
 from zoo.training.init_from import initialise_from
+from zoo.training.processes import training_command
 from zoo.training.records import make_record
 from zoo.training.run_folder import RunFolder, resumable_hash
-from zoo.training.start import prepare_run, resume_run, training_command
+from zoo.training.start import prepare_run, resume_run
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -201,6 +202,17 @@ def test_mixed_precision_trains_and_releases_float32(words: list[str], tmp_path,
     run = train(tmp_path, *SMALL, *words, "trainer=cpu_bf16")
     assert run.read_config()["trainer"]["precision"] == "bf16-mixed"
     assert {tensor.dtype for tensor in weights(run).values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def test_bfloat16_without_instructions_for_it_is_told_of(tmp_path, train, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("zoo.training.build.native_bf16", lambda: False)
+    train(tmp_path, *SMALL, "trainer=cpu_bf16", "trainer.limit_train_batches=1")
+    assert "zoo: this CPU has no instructions for bfloat16" in capsys.readouterr().err
+    train(tmp_path, "model=lstm_small", "data=python_docs", "logger=none", "trainer=cpu_bf16", code=1)
+    assert capsys.readouterr().err == (
+        "zoo: trainer.precision=bf16-mixed is not possible for lstm_small here: this CPU has no instructions for "
+        "bfloat16, and torch no LSTM without them; use trainer=cpu\n"
+    )
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from PIL import Image
 
 from zoo.cli import main
@@ -137,6 +138,7 @@ class Training:
 
     sanity_checking, is_global_zero, current_epoch = False, True, 0
     callback_metrics = {"val/error": torch.tensor(9.0)}  # noqa: RUF012
+    strategy = SingleDeviceStrategy()
 
 
 def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path, monkeypatch):

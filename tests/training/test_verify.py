@@ -61,6 +61,33 @@ def test_without_its_data_a_release_is_not_wrong(monkeypatch: pytest.MonkeyPatch
     assert "mnist is not here: make data" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("precision", "native", "measured_in", "wrong_from"),
+    [
+        ("bf16-mixed", False, "32-true", 1e-2),
+        ("bf16-mixed", True, "bf16-mixed", 1e-3),
+        ("32-true", False, "32-true", 1e-3),
+    ],
+)
+def test_what_was_measured_in_bfloat16_is_measured_in_float32_where_that_has_no_instructions(
+    precision: str, native: bool, measured_in: str, wrong_from: float, copied: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = json.loads((copied / "card.json").read_text())["headline"]
+    record = {"precision": precision, "headline": told}
+    monkeypatch.setattr(verifying, "record_of", lambda card: record)
+    monkeypatch.setattr(verifying, "computes_bfloat16", lambda: native)
+    asked = []
+    for off, wrong in ((0.9 * wrong_from, False), (1.1 * wrong_from, True)):
+
+        def measure(folder: Path, words: list[str], off: float = off) -> tuple[dict[str, float]]:
+            asked.extend(words)
+            return ({told["metric"]: told["value"] * (1 - off)},)
+
+        monkeypatch.setattr("zoo.training.evaluate.measure", measure)
+        assert bool(verify_release(copied).wrong) == wrong
+    assert asked == [f"trainer.precision={measured_in}"] * 2
+
+
 def test_data_of_the_owner_is_not_looked_for():
     assert verifying._why_not("textfile") == "textfile is data of its owner's"
     assert "not this installation's" in verifying._why_not("my_data")

@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.data.augmentation import Augmentation, unit_pixels
 from zoo.data.colour import ColourAxes
 from zoo.data.decoding_workers import Chunk, Decoders, Request
-from zoo.data.image_loader import Batch, ImageStore, TrainingImageLoader, seeded_generator
+from zoo.data.image_loader import Batch, ImageStore, TrainingImageLoader, check_shares, seeded_generator
 from zoo.data.views import ten_views
 from zoo.errors import ZooError
 
@@ -88,7 +88,8 @@ class _Plan:
 
     def global_batch(self, number: int) -> range:
         """Returns the places in an epoch's order that are a batch of all ranks."""
-        return range(number * self.batch_size, min((number + 1) * self.batch_size, self.count))
+        end = (number + 1) * self.batch_size if number + 1 < self.length else self.count
+        return range(number * self.batch_size, end)
 
     def requests(self, epoch: int, number: int) -> Iterator[Request]:
         """Yields this rank's pieces of a batch and of all that come after it, without end."""
@@ -211,6 +212,9 @@ class DecodingEvaluationLoader(_ClosedByLightning):
         broken: What to do about images that cannot be decoded.
         rank: This process.
         world: How many processes share the images.
+
+    Raises:
+        ZooError: There are fewer images than ranks.
     """
 
     def __init__(
@@ -228,6 +232,7 @@ class DecodingEvaluationLoader(_ClosedByLightning):
         self.batch_size = batch_size
         self._decoders, self._broken, self._store = decoders, broken, store
         self._size, self._views = size, views
+        check_shares(count, world)
         self._samples = range(rank, count, world)
 
     def __len__(self) -> int:

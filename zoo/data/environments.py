@@ -25,8 +25,8 @@ class EnvironmentData:
     Args:
         make: Makes it, given whether it is for training.
         seed: Decides all episodes.
-        batch_size: Transitions of an update.
-        environments: How many are stepped side by side.
+        batch_size: Transitions of an update, over all ranks.
+        environments: How many are stepped side by side, over all ranks.
         ticks_per_epoch: How many ticks make an epoch.
         steps_per_tick: Steps of a tick, in all environments together.
         episodes: That are played after each epoch.
@@ -84,14 +84,25 @@ class EnvironmentData:
 
     def vector(self, seed: int, count: int, *, training: bool) -> EnvironmentVector:
         """Returns environments that are stepped together."""
+        return self._vector(seed, range(count), training)
+
+    def _vector(self, seed: int, numbers: range, training: bool) -> EnvironmentVector:
         if self._frame is None:
             raise RuntimeError("prepare() comes first")
-        return EnvironmentVector(lambda: self._make(training), count, seed, *self._frame, self._stack)
+        return EnvironmentVector(lambda: self._make(training), numbers, seed, *self._frame, self._stack)
 
     def train_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> TickLoader:
-        """Returns the ticks of a rank, which has environments and a memory of its own."""
-        make = partial(self.vector, count=self._environments, training=True)
-        return TickLoader(make, derived_seed(self._seed, _TRAINING, rank), self._ticks, self._steps, self._batch_size)
+        """Returns the ticks of a rank, which has some of the environments, and a memory of its own.
+
+        Raises:
+            ZooError: There are fewer environments than ranks, or `world` does not divide the batch size.
+        """
+        if self._environments < world:
+            raise ZooError(f"data.environments={self._environments} cannot be shared by {world} processes: take as "
+                           "many or more")  # fmt: skip
+        numbers = range(rank, self._environments, world)
+        mine = self._vector(derived_seed(self._seed, _TRAINING, 0), numbers, True)
+        return TickLoader(mine, self._environments, self._ticks, self._steps, self._batch_size, world)
 
     def _episodes_of(self, split: int, episodes: int, rank: int, world: int) -> EpisodeLoader:
         make = partial(self.vector, training=False)

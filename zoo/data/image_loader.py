@@ -26,6 +26,16 @@ def _check_rank(rank: int, world: int) -> None:
         raise ZooError(f"rank {rank} of {world} processes is not possible: expected a rank in 0..{world - 1}")
 
 
+def check_shares(count: int, world: int) -> None:
+    """Refuses so few images to evaluate that a process would have none: the others would wait for it in vain.
+
+    Raises:
+        ZooError: They are.
+    """
+    if world > 1 and count < world:
+        raise ZooError(f"{count} images to evaluate cannot be shared by {world} processes: take fewer processes")
+
+
 class ImageStore:
     """Images and labels of one or more splits on one device, handed out as normalised batches.
 
@@ -101,7 +111,7 @@ class TrainingImageLoader(ResumableLoader[Batch]):
                 f"data.batch_size={batch_size} cannot be shared by {world} processes: take a multiple of {world}"
             )
         full, rest = divmod(len(indices), batch_size)
-        # A last batch that would leave a rank with nothing to do is dropped.
+        # A rest that would leave a rank with nothing to do goes into the batch before it.
         super().__init__(full + (rest >= world), "images", contents)
         self.batch_size = batch_size
         self._store, self._indices, self._augmentation, self._axes = store, indices.cpu(), augmentation, axes
@@ -116,7 +126,8 @@ class TrainingImageLoader(ResumableLoader[Batch]):
     def _make(self, epoch: int, number: int) -> Batch:
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, self._order(epoch)
-        whole = self._drawn[1][number * self.batch_size : (number + 1) * self.batch_size]
+        end = (number + 1) * self.batch_size if number + 1 < len(self) else None
+        whole = self._drawn[1][number * self.batch_size : end]
         pixels, labels = self._read(whole[self._rank :: self._world], epoch, number)
         if not self._augmentation:
             return self._store.normalise(pixels), labels
@@ -146,6 +157,9 @@ class EvaluationImageLoader:
         world: How many processes share the samples.
         crop: Side of the square that is cut out of each image; None leaves it whole.
         views: 1 for the centre of each image, 10 for those of `ten_views`.
+
+    Raises:
+        ZooError: There are fewer images than ranks.
     """
 
     def __init__(
@@ -162,6 +176,7 @@ class EvaluationImageLoader:
         self.batch_size = batch_size
         self._store = store
         self._crop, self._views = crop, views
+        check_shares(len(indices), world)
         self._indices = indices[rank::world].to(store.images.device)
 
     def __len__(self) -> int:

@@ -52,6 +52,12 @@ def collate(pairs: Sequence[Pair], places: Sequence[int], device: torch.device |
     return PairBatch(source.to(device), target.to(device), torch.tensor(list(places)).to(device), texts)
 
 
+def _padding(device: torch.device | str) -> PairBatch:
+    """Makes a batch of one row without a token that a model would have to say."""
+    source, target = torch.tensor([[END]]), torch.tensor([[BEGIN, PAD]])
+    return PairBatch(source.to(device), target.to(device), torch.empty(0, dtype=torch.int64, device=device), ())
+
+
 def padding_share(batches: Sequence[PairBatch]) -> float:
     """Returns which share of all positions, source and target, is padding."""
     positions = sum(batch.source.numel() + batch.target.numel() for batch in batches)
@@ -64,16 +70,16 @@ def longer_sides(pairs: Sequence[Pair]) -> np.ndarray:
     return np.array([max(len(pair.source) + 1, len(pair.target) + 2) for pair in pairs], dtype=np.int64)
 
 
-def check_batch_size(pairs: Sequence[Pair], batch_size: int, world: int = 1) -> None:
+def check_batch_size(pairs: Sequence[Pair], batch_size: int) -> None:
     """Makes sure that the longest pair fits into a batch.
 
     Raises:
         ZooError: It does not.
     """
     longest = longer_sides(pairs).max(initial=0)
-    if longest > batch_size // world:
-        raise ZooError(f"data.batch_size={batch_size} is less than the longest pair needs, {longest} tokens for each "
-                       f"of {world} processes: raise it, or lower data.max_tokens")  # fmt: skip
+    if longest > batch_size:
+        raise ZooError(f"data.batch_size={batch_size} is less than the longest pair needs, {longest} tokens: "
+                       "raise it, or lower data.max_tokens")  # fmt: skip
 
 
 class TrainingPairLoader(ResumableLoader[PairBatch]):
@@ -83,8 +89,8 @@ class TrainingPairLoader(ResumableLoader[PairBatch]):
     length, cuts it into batches of `batch_size` tokens a side, and shuffles the batches of all buckets. How many
     batches there are is the same in each epoch.
 
-    Several ranks take the batches in turn, each of `batch_size / world`; where the number of batches is no multiple
-    of the ranks, the last few of an epoch, others each time, are left out.
+    Of each batch the ranks take the rows in turn; one that a small batch leaves without any gets a row of padding,
+    which has no token to count.
 
     Args:
         pairs: The training split.
@@ -95,7 +101,7 @@ class TrainingPairLoader(ResumableLoader[PairBatch]):
         device: Where batches go.
 
     Raises:
-        ZooError: A pair is longer than a batch, or there are fewer batches than ranks.
+        ZooError: A pair is longer than a batch.
     """
 
     def __init__(
@@ -109,17 +115,14 @@ class TrainingPairLoader(ResumableLoader[PairBatch]):
     ) -> None:
         self._pairs, self._seed, self._rank, self._world, self._device = pairs, seed, rank, world, device
         self.batch_size = batch_size
-        each = batch_size // world
-        check_batch_size(pairs, batch_size, world)
+        check_batch_size(pairs, batch_size)
         self._source_lengths = np.array([len(pair.source) for pair in pairs])
         longer = longer_sides(pairs)
         numbers = (longer + _BUCKET - 1) // _BUCKET
         self._buckets = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
-        self._rows = [max(1, each // int(longer[bucket].max())) for bucket in self._buckets]
+        self._rows = [max(1, batch_size // int(longer[bucket].max())) for bucket in self._buckets]
         batches = sum(-(-len(bucket) // rows) for bucket, rows in zip(self._buckets, self._rows, strict=True))
-        if batches < world:
-            raise ZooError(f"{batches} batches cannot be shared by {world} processes: lower data.batch_size")
-        super().__init__(batches // world, "sentences", zlib.crc32(repr(pairs).encode()))
+        super().__init__(batches, "sentences", zlib.crc32(repr(pairs).encode()))
         self._plan: tuple[int, list[np.ndarray]] | None = None
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
@@ -137,8 +140,8 @@ class TrainingPairLoader(ResumableLoader[PairBatch]):
         return self._plan[1]
 
     def _make(self, epoch: int, number: int) -> PairBatch:
-        chosen = self._batches(epoch)[number * self._world + self._rank]
-        return collate(self._pairs, chosen.tolist(), self._device)
+        chosen = self._batches(epoch)[number][self._rank :: self._world]
+        return collate(self._pairs, chosen.tolist(), self._device) if len(chosen) else _padding(self._device)
 
 
 class EvaluationPairLoader:

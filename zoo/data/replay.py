@@ -141,6 +141,12 @@ class ReplayMemory:
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in ("frames", "actions", "rewards", "terminal", "last", "age")}
 
+    def _pieces(self, start: int, end: int) -> list[slice]:
+        """Returns where in a ring slots of these numbers are: slices, which are copied faster than single places."""
+        first = start % self.slots
+        beyond = first + (end - start) - self.slots
+        return [slice(first, self.slots), slice(0, beyond)] if beyond > 0 else [slice(first, first + end - start)]
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Appends what is new since the last call to a folder, as a file of its own.
 
@@ -152,11 +158,10 @@ class ReplayMemory:
         if (self.written > start).any():
             number = self._segments[-1]["number"] + 1 if self._segments else 0
             path = folder / f"segment_{number:06}.npz"
-            places = [np.arange(a, b) % self.slots for a, b in zip(start, self.written, strict=True)]
-            content = {
-                name: np.concatenate([array[e, place] for e, place in enumerate(places)])
-                for name, array in self._arrays().items()
-            }
+            ranges = enumerate(zip(start.tolist(), self.written.tolist(), strict=True))
+            pieces = [(environment, piece) for environment, (a, b) in ranges for piece in self._pieces(a, b)]
+            arrays = self._arrays().items()
+            content = {name: np.concatenate([array[piece] for piece in pieces]) for name, array in arrays}
             aside = path.with_name(f".{path.name}.new")
             with aside.open("wb") as file:
                 np.savez(file, allow_pickle=False, **content)

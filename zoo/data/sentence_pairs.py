@@ -128,7 +128,7 @@ class PairData:
         """Returns rank `rank`'s share of the training batches.
 
         Raises:
-            ZooError: A pair does not fit into a batch, or there are fewer batches than ranks.
+            ZooError: A pair does not fit into a batch.
         """
         return TrainingPairLoader(self._pairs["train"], self._batch_size, self._seed, rank, world, device)
 

@@ -1,6 +1,7 @@
 """Points in the plane around a few centres: distributions that can be looked at (Gulrajani et al. 2017, Figure 1)."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -51,6 +52,25 @@ class PointLoader(ResumableLoader[tuple[Tensor, Tensor]]):
         return made.to(self._device), torch.zeros(len(made), dtype=torch.int64, device=self._device)
 
 
+class FixedPoints:
+    """One batch of points, always the same ones.
+
+    Args:
+        made: `(N, 1, 1, 2)`: this rank's points.
+    """
+
+    def __init__(self, made: Tensor) -> None:
+        self._batch = made, torch.zeros(len(made), dtype=torch.int64, device=made.device)
+
+    def __len__(self) -> int:
+        """Returns 1."""
+        return 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batch."""
+        yield self._batch
+
+
 class ToyData:
     """Points around centres, in the unit square.
 
@@ -79,25 +99,28 @@ class ToyData:
         return ImageSpec(1, 1, 2, 1)
 
     def train_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> PointLoader:
-        """Returns the batches of training."""
+        """Returns the batches of training.
+
+        Raises:
+            ZooError: A batch has fewer points than there are processes.
+        """
+        if self._batch_size < world:
+            raise ZooError(
+                f"data.batch_size={self._batch_size} cannot be shared by {world} processes: take {world} or more"
+            )
         sizes = self._batch_size, self._batches
         return PointLoader(self.centres, self.spread, *sizes, self._seed, rank, world, device)
 
-    def _fixed(self, epoch: int, rank: int, world: int, device: torch.device | str) -> list[tuple[Tensor, Tensor]]:
-        made = points(self.centres, self.spread, _EVALUATED, 0, epoch)[rank::world].to(device)
-        return [(made, torch.zeros(len(made), dtype=torch.int64, device=device))]
-
-    def validation_loader(
-        self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"
-    ) -> list[tuple[Tensor, Tensor]]:
+    def validation_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> FixedPoints:
         """Returns 10,000 points, always the same ones."""
         return self._fixed(_VALIDATION, rank, world, device)
 
-    def test_loader(
-        self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"
-    ) -> list[tuple[Tensor, Tensor]]:
+    def test_loader(self, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> FixedPoints:
         """Returns 10,000 others."""
         return self._fixed(_TEST, rank, world, device)
+
+    def _fixed(self, epoch: int, rank: int, world: int, device: torch.device | str) -> FixedPoints:
+        return FixedPoints(points(self.centres, self.spread, _EVALUATED, 0, epoch)[rank::world].to(device))
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Several environments side by side, whose state is a seed and the actions since: plain numbers for a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -41,7 +41,7 @@ class EnvironmentVector:
 
     Args:
         make: Makes an environment.
-        count: How many, N.
+        numbers: Of the N environments among all that the seed is for.
         seed: Decides every episode of every environment.
         frame_shape: Of a frame, `(C, …)`.
         dtype: Of a frame.
@@ -51,14 +51,15 @@ class EnvironmentVector:
     def __init__(
         self,
         make: Callable[[], gymnasium.Env],
-        count: int,
+        numbers: Sequence[int],
         seed: int,
         frame_shape: tuple[int, ...],
         dtype: str,
         stack: int = 1,
     ) -> None:
-        self.environments = [make() for _ in range(count)]
-        self.count, self._seed, self.stack = count, seed, stack
+        count = len(numbers)
+        self.environments = [make() for _ in numbers]
+        self.count, self._numbers, self._seed, self.stack = count, numbers, seed, stack
         self.frame_shape, self.dtype = frame_shape, dtype
         self.observations = np.zeros((count, stack * frame_shape[0], *frame_shape[1:]), dtype)
         self.games: list[Game] = []  # that ended since the caller last took them away
@@ -87,7 +88,7 @@ class EnvironmentVector:
 
     def _begin(self, number: int) -> None:
         """Begins an episode, of a new game."""
-        seed = derived_seed(self._seed, number, self._episode[number])
+        seed = derived_seed(self._seed, self._numbers[number], self._episode[number])
         frame, _ = self.environments[number].reset(seed=seed)
         self._actions[number] = []
         self._score[number], self._length[number] = 0.0, 0

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from zoo.metrics.ranks import total
+
 
 class Totals(nn.Module):
     """Sums of named quantities over the samples seen so far.
@@ -28,10 +30,7 @@ class Totals(nn.Module):
 
     def means(self) -> dict[str, float]:
         """Returns for each name the mean per sample over all processes (NaN when there was no sample)."""
-        sums = self.sums.clone()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        samples, *rest = sums.tolist()
+        samples, *rest = total(*self.sums.tolist())
         return {
             name: value / samples if samples else float("nan") for name, value in zip(self.names, rest, strict=True)
         }

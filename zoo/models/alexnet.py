@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.spec import ImageSpec
+from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import register_model
 
 FIELD = 227  # height and width of the input layer of 2012
@@ -43,7 +44,7 @@ SMALLEST_ONE_TOWER = 63  # pixels; of anything less the last pooling would leave
 SMALLEST_CUDA_CONVNET = 4
 
 
-class ResponseNorm(nn.Module):
+class ResponseNorm(DerivedBuffers):
     """Local response normalisation across maps, the equation of Section 3.3: b_i = a_i / (k + alpha Σ_j a_j²)^beta.
 
     The sum runs over the `size` maps around map i, fewer at the first and last ones. PyTorch's `LocalResponseNorm`
@@ -61,9 +62,13 @@ class ResponseNorm(nn.Module):
 
     def __init__(self, maps: int, size: int, alpha: float, k: float) -> None:
         super().__init__()
-        self.alpha, self.k = alpha, k
-        near = torch.ones(maps, maps).tril(size // 2).triu(-(size // 2))
-        self.register_buffer("neighbours", near[:, :, None, None], persistent=False)
+        self.maps, self.size, self.alpha, self.k = maps, size, alpha, k
+        self.derive()
+
+    def derived_buffers(self) -> dict[str, Tensor]:
+        """Returns which maps lie near each other, as a 1x1 convolution."""
+        near = torch.ones(self.maps, self.maps).tril(self.size // 2).triu(-(self.size // 2))
+        return {"neighbours": near[:, :, None, None]}
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, maps, H, W)` to the same shape."""

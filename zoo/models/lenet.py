@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data.spec import ImageSpec
+from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import register_model
 
 FIELD = 32  # height and width of the input layer; digits stand in its centre
@@ -115,7 +116,7 @@ class Subsampling(nn.Module):
         return (rows[..., 0::2] + rows[..., 1::2]) * self.coefficient + self.bias
 
 
-class PartialConv(nn.Module):
+class PartialConv(DerivedBuffers):
     """C3: a 5x5 convolution in which each output map sees only some of the input maps.
 
     Only the kernels that exist are parameters. Each pass lays them out in a dense weight that is zero elsewhere:
@@ -127,14 +128,20 @@ class PartialConv(nn.Module):
     def __init__(self, in_maps: int, inputs: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
         self.shape = (len(inputs), in_maps, 5, 5)
-        places = [out * in_maps + source for out, sources in enumerate(inputs) for source in sources]
-        self.register_buffer("places", torch.tensor(places), persistent=False)  # where each kernel goes in the grid
-        self.weight = nn.Parameter(torch.empty(len(places), 5, 5))
+        self.inputs = inputs
+        self.derive()
+        self.weight = nn.Parameter(torch.empty(len(self.places), 5, 5))
         self.bias = nn.Parameter(torch.empty(len(inputs)))
         with torch.no_grad():
             kernels = self.weight.split([len(sources) for sources in inputs])
             for sources, kernel, bias in zip(inputs, kernels, self.bias, strict=True):
                 uniform_by_fan_in(25 * len(sources), kernel, bias)
+
+    def derived_buffers(self) -> dict[str, Tensor]:
+        """Returns where each kernel goes in the grid."""
+        in_maps = self.shape[1]
+        return {"places": torch.tensor([out * in_maps + source for out, sources in enumerate(self.inputs)
+                                        for source in sources])}  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, in, H, W)` to `(B, out, H - 4, W - 4)`."""

@@ -129,9 +129,10 @@ def create_model(name: str, **arguments: Any) -> "nn.Module":
     60000
     """
     entry = registration(name)
+    known = entry.parameters
     for key in arguments:
-        if key not in entry.parameters:
-            raise unknown_key(name, key, entry.parameters)
+        if key not in known:
+            raise unknown_key(name, key, known)
     try:
         return entry.constructor(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:

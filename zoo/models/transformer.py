@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import register_model
 
 Cache = tuple[Tensor, ...]  # keys and values, (B, H, T, D / H) each, of every decoder layer; see `Transformer.begin`
@@ -165,7 +166,7 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width].float()
 
 
-class Transformer(nn.Module):
+class Transformer(DerivedBuffers):
     """Encoder and decoder of attention layers; one matrix embeds source and target and scores the output.
 
     Args:
@@ -214,7 +215,7 @@ class Transformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.decoder_norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.positions: Tensor
-        self.register_buffer("positions", sinusoids(512, width), persistent=False)
+        self.derive()
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -222,6 +223,10 @@ class Transformer(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=width**-0.5)
+
+    def derived_buffers(self) -> dict[str, Tensor]:
+        """Returns the sinusoids of the first positions; more are made as they are needed."""
+        return {"positions": sinusoids(512, self.width)}
 
     def _embedded(self, embedding: nn.Embedding, tokens: Tensor, first: int = 0) -> Tensor:
         last = first + tokens.shape[1]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.errors import ZooError
+from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import create_model, registration
 from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_content, read_json
 from zoo.pretrained.folders import write_folder
@@ -70,23 +71,30 @@ def _planned(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         return _build(name, arguments)
 
 
-def _needs_weights_alone(planned: nn.Module, name: str) -> bool:
-    """Says whether a planned model is whole once each tensor of its state dict is put in its place.
+def _needs_weights_alone(planned: nn.Module, stored: Mapping[str, Tensor], name: str) -> bool:
+    """Says whether a planned model is whole once the tensors of its state dict are put in their places.
 
-    Not where there are buffers that are not stored or weights under two names. Of the zoo's own models the tests know
-    that no other tensors hide in them.
+    Not where there are buffers that are neither stored nor derived. Of the zoo's own models the tests know that no
+    other tensors hide in them.
     """
-    stored = [id(tensor) for tensor in planned.state_dict(keep_vars=True).values()]
-    there = [*planned.parameters(), *planned.buffers()]
-    whole = len(stored) == len(set(stored)) == len(there) and set(stored) == {id(tensor) for tensor in there}
-    return whole and all(tensor.is_meta for tensor in there) and registration(name).constructor.__module__[:4] == "zoo."
+    places = {id(tensor) for tensor in stored.values()}
+    others = [tensor for tensor in (*planned.parameters(), *planned.buffers()) if id(tensor) not in places]
+    whole = all(tensor.is_meta for tensor in stored.values()) and not any(tensor.is_meta for tensor in others)
+    return whole and registration(name).constructor.__module__[:4] == "zoo."
 
 
 def _filled(planned: nn.Module, weights: Mapping[str, Tensor], name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Puts weights into a planned model; where that is not enough, into one that is built anew."""
-    if _needs_weights_alone(planned, name):  # random numbers need not be drawn first
-        own = planned.state_dict()
-        planned.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in weights.items()}, assign=True)
+    for part in planned.modules():
+        if isinstance(part, DerivedBuffers):
+            part.derive()
+    own = planned.state_dict(keep_vars=True)
+    if _needs_weights_alone(planned, own, name):  # random numbers need not be drawn first
+        given: dict[int, Tensor] = {}  # by place: a parameter under several names stays one
+        for key, place in own.items():
+            tensor = weights[key].to(place.dtype)
+            given[id(place)] = nn.Parameter(tensor, place.requires_grad) if isinstance(place, nn.Parameter) else tensor
+        planned.load_state_dict({key: given[id(place)] for key, place in own.items()}, assign=True)
         return planned
     model = _build(name, arguments) if any(p.is_meta for p in planned.parameters()) else planned
     model.load_state_dict(weights)

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.errors import ZooError
 from zoo.metrics.parzen import SIGMAS, parzen
+from zoo.metrics.ranks import average_gradients, interleaved, rank, total, world
 from zoo.metrics.totals import Totals
 from zoo.models.gan import AdversarialNetworks
 from zoo.pretrained.pipelines import pipeline
@@ -97,6 +98,10 @@ class Adversarial(Task):
         self.totals = Totals("discriminator_loss", "discriminator_norm", "real", "fake")
         self.generator_totals = Totals("generator_loss", "generator_norm")  # over its own steps only
         self.sigma: float | None = None
+        # Of several processes each draws the noise of all and takes its share, which comes to what one would have
+        # drawn; what else is random, dropout, each draws for itself.
+        self._shared_draw = torch.Generator()
+        self._shared_draw.set_state(torch.get_rng_state())
         self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
         self._held_out: list[Tensor] = []
 
@@ -137,60 +142,67 @@ class Adversarial(Task):
 
     def _scores(self, images: Tensor) -> Tensor:
         # bfloat16 could not tell a probability of 0.998 from 1, nor sum the differences of a batch.
-        return self.networks.discriminator(images).float()
+        scores = self.networks.discriminator(images)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def _noise(self, count: int) -> Tensor:
-        return self.networks.draw(count).to(self.device)
+    def _noise(self, everywhere: int) -> Tensor:
+        """Returns this process's share of the noise for a batch of so many images in all processes."""
+        draw = self._shared_draw if world() > 1 else None  # alone, the global generator
+        return self.networks.draw(everywhere, draw)[rank() :: world()].to(next(self.networks.parameters()))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
         real = self.networks.images(self._pixels(batch[0]))
+        everywhere = int(total(len(real))[0])
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, list)
         generator, discriminator = optimizers
         step = self._both if self.simultaneous else self._in_turn
-        loss = step(real, generator, discriminator)
+        loss = step(real, everywhere, generator, discriminator)
         self.batches += 1
         if self.mean_generator is not None:
             self._follow(self.mean_generator)
         if self._scheduler_interval == "step":
             self._step_schedules()
-        return {"loss": loss.detach()}
+        return {"loss": loss.detach() * _weight(real, everywhere)}
 
-    def _both(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> Tensor:
+    def _both(self, real: Tensor, everywhere: int, generator: Optimizer, discriminator: Optimizer) -> Tensor:
         """Updates both after one pass, with the same dropout for either (the code of Goodfellow et al. 2014)."""
         networks, objective = self.networks, OBJECTIVES[self.objective]
-        of_fake = self._scores(networks.generator(self._noise(len(real))))
+        of_fake = self._scores(networks.generator(self._noise(everywhere)))
         of_real = self._scores(real)
         losses = objective.discriminator(of_real, of_fake), objective.generator(of_fake)
-        norm = _set_gradients(networks.discriminator, losses[0], last=False)
-        own_norm = _set_gradients(networks.generator, losses[1], last=True)
+        weight = _weight(real, everywhere)
+        norm = _set_gradients(networks.discriminator, losses[0], weight, last=False)
+        own_norm = _set_gradients(networks.generator, losses[1], weight, last=True)
         discriminator.step()
         generator.step()
         self._count(losses[0], norm, of_real, of_fake)
         self._count_own(losses[1], own_norm, len(real))
         return losses[0] + losses[1]
 
-    def _in_turn(self, real: Tensor, generator: Optimizer, discriminator: Optimizer) -> Tensor:
+    def _in_turn(self, real: Tensor, everywhere: int, generator: Optimizer, discriminator: Optimizer) -> Tensor:
         """Updates the discriminator, and if it is time the generator (Goodfellow et al. 2014, Algorithm 1)."""
         networks, objective = self.networks, OBJECTIVES[self.objective]
         with torch.no_grad():
-            fake = networks.generator(self._noise(len(real)))
+            fake = networks.generator(self._noise(everywhere))
         # Real and generated images apart: together batch normalisation would tell them apart (Radford et al. 2015).
         of_real, of_fake = self._scores(real), self._scores(fake)
         loss = objective.discriminator(of_real, of_fake)
         if self.objective == "wasserstein_gp":
-            shares = torch.rand(len(real)).to(self.device)
+            draw = self._shared_draw if world() > 1 else None
+            shares = torch.rand(everywhere, generator=draw)[rank() :: world()].to(self.device)
             loss = loss + self.penalty * gradient_penalty(networks.discriminator, real, fake, shares)
-        norm = _set_gradients(networks.discriminator, loss, last=True)
+        weight = _weight(real, everywhere)
+        norm = _set_gradients(networks.discriminator, loss, weight, last=True)
         discriminator.step()
         if self.objective == "wasserstein":
             clip_weights(networks.discriminator, self.clip)
         self._count(loss, norm, of_real, of_fake)
         if (self.batches + 1) % self.discriminator_steps:
             return loss
-        own = objective.generator(self._scores(networks.generator(self._noise(len(real)))))
-        self._count_own(own, _set_gradients(networks.generator, own, last=True), len(real))
+        own = objective.generator(self._scores(networks.generator(self._noise(everywhere))))
+        self._count_own(own, _set_gradients(networks.generator, own, weight, last=True), len(real))
         generator.step()
         return loss + own
 
@@ -236,7 +248,8 @@ class Adversarial(Task):
         generator = self.networks.generator if self.mean_generator is None else self.mean_generator
         training = generator.training
         generator.eval()
-        made = [self.networks.pixels(generator(each.to(self.device))) for each in noise.split(_AT_ONCE)]
+        weights = next(generator.parameters())  # where and of which kind they are
+        made = [self.networks.pixels(generator(each.to(weights))) for each in noise.split(_AT_ONCE)]
         generator.train(training)
         return torch.cat(made)
 
@@ -268,7 +281,7 @@ class Adversarial(Task):
         self._report("test")
 
     def _report(self, split: str) -> None:
-        points, samples = torch.cat(self._held_out), self.made(self.samples)
+        points, samples = interleaved(torch.cat(self._held_out)), self.made(self.samples)
         if split == "test":
             if self.sigma is None:
                 raise ZooError("no validation was run, on which the width of the Parzen windows is chosen: leave "
@@ -285,11 +298,15 @@ class Adversarial(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is counted."""
-        checkpoint["adversarial"] = {"batches": self.batches, "sigma": self.sigma}
+        drawn = {"draw": self._shared_draw.get_state()} if world() > 1 else {}
+        checkpoint["adversarial"] = {"batches": self.batches, "sigma": self.sigma} | drawn
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes it back."""
-        self.batches, self.sigma = checkpoint["adversarial"]["batches"], checkpoint["adversarial"]["sigma"]
+        own = checkpoint["adversarial"]
+        self.batches, self.sigma = own["batches"], own["sigma"]
+        if "draw" in own:
+            self._shared_draw.set_state(own["draw"].cpu())
 
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
         """Draws curves, samples, paths between them, and the training images that are nearest to them."""
@@ -300,7 +317,7 @@ class Adversarial(Task):
         figures = {"curves": curves(metrics_file, list(labels), labels)}
         if self.made(1).shape[-1] == 2:  # points in the plane, no pictures
             (real, _), made = next(iter(self.dataset.train_loader())), self.made(1000)
-            figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(self.device), made)
+            figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(made), made)
         else:
             training = torch.cat([self._pixels(batch[0]) for batch in self.dataset.train_loader()])
             paths = self.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
@@ -310,10 +327,26 @@ class Adversarial(Task):
         return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _set_gradients(part: nn.Module, loss: Tensor, *, last: bool) -> Tensor:
-    """Puts the gradients of a loss into the parameters of one network only; returns their norm."""
+def _weight(real: Tensor, everywhere: int) -> float:
+    """Returns by what to multiply a mean over this process's images: the mean over processes is then that of all."""
+    return len(real) * world() / everywhere
+
+
+def _set_gradients(part: nn.Module, loss: Tensor, weight: float, *, last: bool) -> Tensor:
+    """Puts the gradients of a loss, the mean of all processes', into the parameters of one network only.
+
+    Args:
+        part: The network.
+        loss: A mean over this process's images.
+        weight: By which it counts among the processes'.
+        last: Whether nothing else is differentiated after it.
+
+    Returns:
+        The norm of the gradients.
+    """
     parameters = list(part.parameters())
     gradients = torch.autograd.grad(loss, parameters, retain_graph=not last)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
+    average_gradients(parameters, weight)
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

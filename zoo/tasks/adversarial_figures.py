@@ -28,6 +28,7 @@ def grid(images: Tensor, columns: int = 8) -> Figure:
 
 def neighbours(samples: Tensor, training: Tensor) -> Figure:
     """Draws samples above the training images that are nearest to them, pixel by pixel: not memorised, or memorised."""
+    training = training.to(samples)
     nearest = torch.cdist(samples.flatten(1), training.flatten(1)).argmin(dim=1)
     figure = grid(torch.cat([samples, training[nearest]]), columns=len(samples))
     figure.suptitle("above: samples; below: the nearest training images", fontsize=9)
@@ -41,10 +42,10 @@ def draw_surface(axes: Axes, critic: Callable[[Tensor], Tensor], real: Tensor, m
     Args:
         axes: Where.
         critic: Maps points `(B, 1, 1, 2)` to scores `(B, 1)`.
-        real: `(N, 1, 1, 2)`.
+        real: `(N, 1, 1, 2)`, of the dtype and on the device of the critic.
         made: As `real`.
     """
-    places = torch.linspace(-0.1, 1.1, 121, device=real.device)
+    places = torch.linspace(-0.1, 1.1, 121, dtype=real.dtype, device=real.device)
     grid = torch.cartesian_prod(places, places).view(-1, 1, 1, 2)
     levels = critic(grid).view(121, 121).t().cpu()
     axes.contour(places.cpu(), places.cpu(), levels, levels=24, cmap="viridis", linewidths=0.8)

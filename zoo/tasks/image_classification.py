@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.metrics.ranks import gathered, total, weight_of_mean
 from zoo.metrics.totals import Totals
 from zoo.tasks.task import Task
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISTAKES_SHOWN = 24
+
+Mistake = tuple[float, Tensor, int, int]  # how sure, of which image, its label, the answer
 
 
 class ImageClassification(Task):
@@ -52,7 +55,7 @@ class ImageClassification(Task):
         self.evaluation_totals = Totals(*counted)
         classes = len(self.class_names)
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
-        self.mistakes: list[tuple[float, Tensor, int, int]] = []
+        self.mistakes: list[Mistake] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores images (B, C, H, W) -> (B, classes); the largest score is the answer."""
@@ -85,7 +88,7 @@ class ImageClassification(Task):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch of images (B, C, H, W) and labels (B,)."""
-        return self._step(batch, self.train_totals)[0]
+        return self._step(batch, self.train_totals)[0] * weight_of_mean(len(batch[1]))
 
     def on_train_epoch_end(self) -> None:
         """Reports the means over the epoch."""
@@ -120,16 +123,14 @@ class ImageClassification(Task):
         pairs = labels * len(self.class_names) + answers
         self.confusion += torch.bincount(pairs, minlength=self.confusion.numel()).view_as(self.confusion)
         wrong = torch.nonzero(answers != labels).flatten().tolist()
-        self.mistakes += [(confidence[i].item(), images[i].cpu(), int(labels[i]), int(answers[i])) for i in wrong]
-        self.mistakes.sort(key=lambda mistake: -mistake[0])
-        del self.mistakes[MISTAKES_SHOWN:]
+        made = [(confidence[i].item(), images[i].cpu(), int(labels[i]), int(answers[i])) for i in wrong]
+        self.mistakes = _worst(self.mistakes + made)
 
     def on_test_epoch_end(self) -> None:
         """Reports the means over the test split, each image counted once over all processes."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            counts = self.confusion.to(self.device)
-            torch.distributed.all_reduce(counts)
-            self.confusion = counts.cpu()
+        counts = total(*self.confusion.flatten().tolist())
+        self.confusion = torch.tensor(counts, dtype=torch.int64).view_as(self.confusion)
+        self.mistakes = _worst(gathered(self.mistakes))
         self._publish("test", self.evaluation_totals)
 
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
@@ -145,3 +146,7 @@ class ImageClassification(Task):
             "mistakes": draw.worst_mistakes(self.mistakes, self.class_names) if self.mistakes else None,
         }
         return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _worst(mistakes: list[Mistake]) -> list[Mistake]:
+    return sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_SHOWN]

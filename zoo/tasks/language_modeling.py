@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from zoo.data.text_loader import TextBatch
 from zoo.data.vocabulary import Vocabulary
 from zoo.decoding.sampling import sample
+from zoo.metrics.ranks import rank
 from zoo.metrics.totals import Totals
 from zoo.tasks.task import Task
 
@@ -100,10 +101,11 @@ class LanguageModeling(Task):
         self.evaluation_totals.reset()
         self._evaluation_state = None
 
-    def _evaluate(self, batch: TextBatch) -> None:
+    def _evaluate(self, batch: TextBatch, *, counted: bool = True) -> None:
         logits, self._evaluation_state = self._score(batch, self._evaluation_state)
         nats = F.cross_entropy(logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="sum")
-        self.evaluation_totals.add(batch.targets.numel(), loss=nats)
+        if counted:
+            self.evaluation_totals.add(batch.targets.numel(), loss=nats)
 
     def on_validation_epoch_start(self) -> None:
         """Starts counting, from an empty memory."""
@@ -123,8 +125,8 @@ class LanguageModeling(Task):
         self._begin_evaluation()
 
     def test_step(self, batch: TextBatch, batch_idx: int) -> None:
-        """Counts a piece of the one stream."""
-        self._evaluate(batch)
+        """Counts a piece of the one stream, which every process reads and one counts."""
+        self._evaluate(batch, counted=rank() == 0)
 
     def on_test_epoch_end(self) -> None:
         """Reports the means over the test split."""
@@ -150,8 +152,8 @@ class LanguageModeling(Task):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes this rank's share of the state back."""
         state = checkpoint["hidden_state"]
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        self.state = None if state is None else tuple(part[:, rank::world].contiguous() for part in state)
+        share = slice(self.trainer.global_rank, None, self.trainer.world_size)
+        self.state = None if state is None else tuple(part[:, share].contiguous() for part in state)
 
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
         """Draws the perplexity over the epochs, or for characters their bits."""

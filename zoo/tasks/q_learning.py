@@ -18,7 +18,7 @@ from zoo.data.seeds import derived_seed
 from zoo.data.vector import EnvironmentVector
 from zoo.decoding.playing import act, play
 from zoo.errors import ZooError
-from zoo.metrics.ranks import gathered
+from zoo.metrics.ranks import average_gradients, gathered, total, world
 from zoo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class QLearning(Task):
 
     A tick is at least so many environment steps, between which updates are made at a fixed ratio. What is counted, in
     curves and in the settings, are environment steps of all environments together: a step is an action, which in Atari
-    lasts four frames.
+    lasts four frames. Several processes share environments, memory and minibatches, each with exploration of its own;
+    all make the same updates.
 
     Metrics: `train/return` and `train/length`, means over the games that ended in the epoch, with rewards as the game
     gives them; `train/loss`; `train/q`, the mean value of the best actions in the minibatches; `train/epsilon`;
@@ -118,19 +119,22 @@ class QLearning(Task):
 
     def count_samples(self, batch: Tick) -> int:
         """Returns how many steps a tick has."""
-        count = len(batch.environments)
-        return -(-batch.steps // count) * count
+        return batch.rounds * len(batch.environments)
 
     @property
     def curve_steps(self) -> int:
         """Environment steps."""
         return self.steps
 
-    def _prepare(self, environments: EnvironmentVector) -> tuple[ReplayMemory, np.random.Generator]:
+    def _prepare(self, environments: EnvironmentVector, everywhere: int) -> tuple[ReplayMemory, np.random.Generator]:
         """Makes the memory when the first tick tells what it is to hold, or finds the one of the checkpoint."""
         if self.memory is None or self._draw is None:
+            if self.warmup < everywhere:  # the first update would find no transition
+                raise ZooError(f"task.warmup={self.warmup} is not possible with data.environments={everywhere}: "
+                               "expected a step in each, or more")  # fmt: skip
             shape = environments.frame_shape
-            self.memory = ReplayMemory(self.capacity, len(environments), shape, environments.dtype, environments.stack)
+            capacity = self.capacity * len(environments) // everywhere
+            self.memory = ReplayMemory(capacity, len(environments), shape, environments.dtype, environments.stack)
             # The global generator, which the run's seed has set, decides.
             self._draw = np.random.default_rng(derived_seed(torch.initial_seed(), self.global_rank))
             if self._stored is not None:
@@ -145,11 +149,20 @@ class QLearning(Task):
 
     def training_step(self, batch: Tick, batch_idx: int) -> dict[str, Tensor] | None:
         """Plays a tick, and learns in it; returns the mean loss of its updates, None during the warm-up."""
+        # The running averages of weights that have stopped learning sink to numbers too small for float32's full
+        # precision, with which CPUs compute a hundred times as slowly: this thread takes them for zero.
+        torch.set_flush_denormal(True)
+        try:
+            return self._tick(batch)
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _tick(self, batch: Tick) -> dict[str, Tensor] | None:
         environments = batch.environments
-        memory, draw = self._prepare(environments)
+        memory, draw = self._prepare(environments, batch.everywhere)
         count = len(environments)
-        losses: list[Tensor] = []
-        for _ in range(self.count_samples(batch) // count):
+        losses: list[Tensor] = []  # of each update
+        for _ in range(batch.rounds):
             frames = environments.frames.copy()
             epsilon = 1.0 if self.steps < self.warmup else self.epsilon()
             actions = act(self.model, environments.observations, epsilon, draw, self.device)
@@ -159,71 +172,67 @@ class QLearning(Task):
                 memory.add(number, frames[number], actions[number], rewards[number], taken.terminal[number])
                 if taken.ended[number]:
                     memory.add(number, taken.frames[number], 0, 0.0, False, last=True)
-            before, self.steps = self.steps, self.steps + count
+            before, self.steps = self.steps, self.steps + batch.everywhere
             due = int(max(0, self.steps - self.warmup) / self.steps_per_update)
             while (updates := min(due - self.updates, _AT_ONCE)) > 0:
-                losses += self._learn(memory.sample(updates * batch.batch_size, draw, self.device), updates)
+                losses.append(self._learn(memory.sample(updates * batch.batch_size, draw, self.device), updates))
             if self.steps // self.target_every > before // self.target_every:
                 self.target.load_state_dict(self.model.state_dict())
         self._games += [(self.steps, game.score, game.length) for game in environments.games]
         environments.games = []
         if not losses:
             return None
-        loss = torch.stack(losses)
+        loss = torch.cat(losses)
         self._sums["loss"] += float(loss.sum())
-        self._sums["updates"] += len(losses)
+        self._sums["updates"] += len(loss)
         return {"loss": loss.mean()}
 
-    def _learn(self, batch: Transitions, updates: int = 1) -> list[Tensor]:
-        """Makes updates, each with its share of the transitions; returns the mean loss of each."""
-        shares = [Transitions(*each) for each in zip(*(part.chunk(updates) for part in batch), strict=True)]
-        # The network that the goals are made of stands still meanwhile; not so in double Q-learning.
-        goals = [None] * updates if self.double_q else self._goal(batch).chunk(updates)
-        losses, values = [], []
-        for each, goal in zip(shares, goals, strict=True):
-            loss, of_actions = self._update(each, self._goal(each) if goal is None else goal)
-            losses.append(loss)
-            values.append(of_actions)
-        self.updates += updates
-        self._sums["q"] += float(torch.cat(values).amax(dim=1).mean()) * updates
-        return losses
+    def _learn(self, batch: Transitions, updates: int = 1) -> Tensor:
+        """Makes updates, each with its share of the transitions; returns the mean loss of each, `(updates,)`.
 
-    @torch.no_grad()
-    def _goal(self, batch: Transitions) -> Tensor:
-        """Returns what the values of the actions should have been, `(B,)`."""
-        after = self.target(batch.following).float()
-        if self.double_q:
-            chosen = self.model(batch.following).argmax(dim=1, keepdim=True)
-            following = after.gather(1, chosen)[:, 0]
-        else:
-            following = after.amax(dim=1)
-        return batch.rewards + self.discount * following * ~batch.terminal
-
-    def _update(self, batch: Transitions, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """Makes one update; returns the mean loss of the minibatch, and the values of all actions `(B, A)`."""
-        values = self.model(batch.observations).float()  # bfloat16 could not tell an error of 0.1 in a value of 20
-        value = values.gather(1, batch.actions[:, None])[:, 0]
-        # Huber's loss with its knee at 1 is the squared error whose gradient is clipped to ±1.
-        loss = F.huber_loss(value, goal, reduction="sum")
+        Huber's loss with its knee at 1 is the squared error whose gradient is clipped to ±1. With that written down,
+        and all that the updates do not change computed for all of them, a small network learns faster by a seventh.
+        """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        self.model.zero_grad()
-        sought = loss if self.sum_gradients else loss / len(goal)
-        if self.trainer.world_size == 1:
-            sought.backward()  # `manual_backward` takes as long as the backward pass of a small network
-        else:
-            self.manual_backward(sought)
-        optimizer.step()
-        return loss.detach() / len(goal), values.detach()
+        parameters = list(self.model.parameters())
+        actions = batch.actions[:, None]
+        with torch.no_grad():
+            after = self.target(batch.following).float()  # (N, A)
+        best = after.amax(dim=1, keepdim=True)
+        rewards, discounts = batch.rewards[:, None], self.discount * ~batch.terminal[:, None]
+        weights = torch.zeros_like(after).scatter_(1, actions, 1.0 if self.sum_gradients else updates / len(actions))
+        parts = (batch.observations, batch.following, after, best, rewards, discounts, weights)
+        found, goals = list[Tensor](), list[Tensor]()
+        for share in zip(*(part.chunk(updates) for part in parts), strict=True):
+            seen, following, valued, highest, reward, discount, weight = share
+            if self.double_q:
+                with torch.no_grad():
+                    highest = valued.gather(1, self.model(following).argmax(dim=1, keepdim=True))
+            goal = torch.addcmul(reward, discount, highest)  # (B, 1)
+            for parameter in parameters:  # `zero_grad` looks for them anew
+                parameter.grad = None
+            values = self.model(seen).float()  # bfloat16 could not tell an error of 0.1 in a value of 20
+            gradient = (values.detach() - goal).clamp_(-1, 1).mul_(weight)  # (B, A), 0 but for the actions taken
+            values.backward(gradient)  # `manual_backward` takes as long as the backward pass of a small network
+            average_gradients(parameters, world() if self.sum_gradients else 1)
+            optimizer.step()
+            found.append(values.detach())
+            goals.append(goal)
+        self.updates += updates
+        values, goal = torch.cat(found), torch.cat(goals)
+        self._sums["q"] += float(values.amax(dim=1).mean()) * updates
+        return F.huber_loss(values.gather(1, actions), goal, reduction="none").view(updates, -1).mean(dim=1)
 
     def on_train_epoch_end(self) -> None:
         """Reports the games that ended in the epoch, and its updates."""
         metrics = {"epsilon": self.epsilon()}
-        if self._games:
-            metrics["return"] = float(np.mean([score for _, score, _ in self._games]))
-            metrics["length"] = float(np.mean([length for *_, length in self._games]))
-        if updates := self._sums["updates"]:
-            metrics |= {"loss": self._sums["loss"] / updates, "q": self._sums["q"] / updates}
+        if games := gathered(self._games):
+            metrics["return"] = float(np.mean([score for _, score, _ in games]))
+            metrics["length"] = float(np.mean([length for *_, length in games]))
+        loss, q, updates = total(*(self._sums[name] for name in ("loss", "q", "updates")))
+        if updates:
+            metrics |= {"loss": loss / updates, "q": q / updates}
         self._recent += [(step, score) for step, score, _ in self._games]
         self._recent = [each for each in self._recent if each[0] > self.steps - _RECENT]
         self._games, self._sums = [], dict.fromkeys(self._sums, 0.0)
@@ -231,7 +240,8 @@ class QLearning(Task):
 
     def _play(self, batch: Episodes) -> None:
         """Plays one game in each environment, and keeps pictures of the first one of the test."""
-        filmed = batch.environments.environments[0] if self.trainer.testing and not self.film else None
+        filming = self.global_rank == 0 and self.trainer.testing and not self.film and len(batch.environments)
+        filmed = batch.environments.environments[0] if filming else None
 
         def watch() -> None:
             if filmed is not None and len(self.film) < _LONGEST_FILM and (seen := picture(filmed)) is not None:
@@ -269,8 +279,8 @@ class QLearning(Task):
     def on_test_epoch_end(self) -> None:
         """Reports the episodes, and the last games of training."""
         self.publish("eval", self._report())
-        if self._recent:
-            self.publish("train", {"return_last_500k": float(np.mean([score for _, score in self._recent]))})
+        if recent := gathered(self._recent):
+            self.publish("train", {"return_last_500k": float(np.mean([score for _, score in recent]))})
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer.

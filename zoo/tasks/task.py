@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from zoo.metrics.ranks import share_first
+from zoo.metrics.totals import Totals
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -62,6 +65,7 @@ class Task(LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._scheduler_interval = scheduler_interval
+        self._ddp_params_and_buffers_to_ignore: list[str] = []  # torch's name for it, and Lightning's
 
     @classmethod
     def settings(cls) -> dict[str, inspect.Parameter]:
@@ -73,6 +77,20 @@ class Task(LightningModule):
     def watched_headline(self) -> str:
         """The headline's counterpart that is measured after each epoch."""
         return f"{self.watched}/{self.headline.partition('/')[2]}"
+
+    def setup(self, stage: str) -> None:
+        """Keeps DDP from putting the first process's sums in place of all others' before each batch."""
+        totals = [name for name, module in self.named_modules() if isinstance(module, Totals)]
+        self._ddp_params_and_buffers_to_ignore = [f"{name}.sums" for name in totals]
+
+    def on_validation_start(self) -> None:
+        """Has all processes measure the same model: running statistics are each one's own until the next batch."""
+        ignored = set(self._ddp_params_and_buffers_to_ignore)
+        share_first([buffer for name, buffer in self.named_buffers() if name not in ignored])
+
+    def on_test_start(self) -> None:
+        """Does so for the test, which need not come after a validation."""
+        self.on_validation_start()
 
     def configure_optimizers(self) -> Any:
         """Hands Lightning the optimizer and its schedule."""

@@ -11,7 +11,7 @@ from zoo.data.pair_loader import PairBatch
 from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
 from zoo.decoding.beam import Translator, translate
 from zoo.metrics.bleu import TOKENIZERS, bleu, bleu_by_length
-from zoo.metrics.ranks import gathered
+from zoo.metrics.ranks import gathered, total, world
 from zoo.metrics.totals import Totals
 from zoo.tasks.label_smoothing import smoothed_loss
 from zoo.tasks.task import Task
@@ -98,7 +98,9 @@ class Translation(Task):
         count = self.count_samples(batch)
         smoothed, plain = smoothed_loss(logits, targets, self.label_smoothing)
         self.train_totals.add(count, loss=plain)
-        return {"loss": smoothed / count, "shown": plain.detach() / count}
+        # Of all processes, whose mean is made: one that a small batch leaves without a sentence has no tokens.
+        mean_count = total(count)[0] / world()
+        return {"loss": smoothed / mean_count, "shown": plain.detach() / mean_count}
 
     def on_train_epoch_end(self) -> None:
         """Reports the mean over the epoch."""

@@ -2,12 +2,16 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
@@ -32,10 +36,13 @@ from zoo.training.callbacks.loader_position import LoaderPosition
 from zoo.training.callbacks.progress import TrainingProgress
 from zoo.training.callbacks.recorder import MetricsRecorder
 from zoo.training.callbacks.stopping import Stopping
+from zoo.training.callbacks.totals import TotalsOfRanks
 from zoo.training.data_module import ZooData
+from zoo.training.environment import native_bf16
 from zoo.training.init_from import initialise_from
 from zoo.training.interrupts import Interrupts
 from zoo.training.metrics_file import MetricsFile
+from zoo.training.processes import started_from_outside, under_torchrun
 from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.signatures import check_signatures
 from zoo.training.targets import build, resolve_target
@@ -118,6 +125,14 @@ def build_loggers(run: RunFolder, config: dict[str, Any]) -> list[Logger]:
     return made
 
 
+def _environment() -> list[ClusterEnvironment]:
+    """Returns how a process finds the others of its run; of torchrun Lightning knows by itself."""
+    if started_from_outside() is None:
+        return [LightningEnvironment()]
+    # Lightning's own look at Slurm's variables is misled by the names of interactive jobs.
+    return [] if under_torchrun() else [SLURMEnvironment(auto_requeue=False)]
+
+
 def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: list[Logger], folder: str) -> Trainer:
     """Builds Lightning's trainer.
 
@@ -135,7 +150,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
             **arguments,
             logger=log_to or False,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *_environment()],
             default_root_dir=folder,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_model_summary=False,
@@ -147,11 +162,30 @@ def build_trainer(config: dict[str, Any], callbacks: list[Callback], log_to: lis
         if wanted not in ("auto", "cpu") and not torch.cuda.is_available():
             raise ZooError(f"trainer.accelerator={wanted}: this machine has no such device; use trainer=cpu") from error
         raise ZooError(f"the trainer cannot be built: {error}") from error
+    # Its handler of SIGTERM waits for processes that may have got no signal, and hides ours whenever a loop begins.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if trainer.strategy.root_device.type == "cpu":
         # Each step of an optimizer asks whether there is a GPU. Lightning makes torch ask NVIDIA's management library,
         # which takes a tenth of a millisecond where there is none: more than a small network's step.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return trainer
+
+
+def _check_precision(config: dict[str, Any], model: nn.Module, trainer: Trainer) -> None:
+    """Says what bfloat16 means on a CPU without instructions for it.
+
+    Raises:
+        ZooError: The model has a layer that oneDNN then refuses.
+    """
+    precision, name = config["trainer"]["precision"], config["model"]["name"]
+    if trainer.strategy.root_device.type != "cpu" or not str(precision).startswith("bf16") or native_bf16():
+        return
+    if any(isinstance(module, nn.LSTM) for module in model.modules()):
+        raise ZooError(f"trainer.precision={precision} is not possible for {name} here: this CPU has no instructions "
+                       "for bfloat16, and torch no LSTM without them; use trainer=cpu")  # fmt: skip
+    if trainer.is_global_zero:
+        print(f"zoo: this CPU has no instructions for bfloat16, so that trainer.precision={precision} is slow: "
+              "trainer=cpu is faster here", file=sys.stderr, flush=True)  # fmt: skip
 
 
 def build_all(
@@ -178,7 +212,7 @@ def build_all(
     )
     max_steps = config["trainer"].get("max_steps", -1)
     progress = [TrainingProgress(recorder, max_steps)] if config["trainer"].get("enable_progress_bar", True) else []
-    own = [FiniteLoss(run.checkpoints), GeneratorStates(), LoaderPosition(), Stopping(max_steps)]
+    own = [FiniteLoss(run.checkpoints), GeneratorStates(), TotalsOfRanks(), LoaderPosition(), Stopping(max_steps)]
     own += [*progress, recorder, checkpoints]
     seed_everything(config["seed"], workers=True, verbose=False)
     trainer = build_trainer(config, [*callbacks, *watching, *own], [], str(run.path))
@@ -186,6 +220,7 @@ def build_all(
     data_arguments = {key: value for key, value in config["data"].items() if key != "name"}
     dataset = create_dataset(config["data"]["name"], seed=config["seed"], **data_arguments)
     model, arguments = build_model(config, dataset)
+    _check_precision(config, model, trainer)
     if config["init_from"] and not run.started:  # a checkpoint holds what was made of those weights
         vocabulary = getattr(dataset, "vocabulary", None)
         outputs = dataset.class_names if vocabulary is None else vocabulary.tokens

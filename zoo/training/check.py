@@ -53,6 +53,7 @@ CHOICES = {"select": ("last", "best"), "scheduler_interval": ("epoch", "step")}
 # Tasks of manual optimisation, in Lightning's words.
 MAKES_OWN_STEPS = ("q_learning", "adversarial")
 LAUNCHERS = ("process", "local", "slurm")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 _PARTS = ("data", "model", "task", "optimizer", "trainer", "logger", "callbacks", "checkpoint", "sweep")
 _CLAIM_KEYS = {"paper", "metric", "reported", "unit", "direction", "where", "protocol"}
 
@@ -138,8 +139,9 @@ def _check_own_steps(config: dict[str, Any]) -> None:
 def _check_claims(config: dict[str, Any]) -> None:
     claims = config["claim"] if isinstance(config["claim"], list) else [config["claim"]]
     for claim in filter(None, claims):
-        if not isinstance(claim, dict) or set(claim) != _CLAIM_KEYS:
-            raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}")
+        if not isinstance(claim, dict) or set(claim) - {"miss"} != _CLAIM_KEYS:
+            raise ZooError(f"claim must have the keys {', '.join(sorted(_CLAIM_KEYS))}, and may have miss: why our "
+                           "number is worse")  # fmt: skip
 
 
 def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: str) -> None:
@@ -157,6 +159,29 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
     if interval == "step" and scheduler.get("T_max") == trainer.get("max_epochs", 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} would count steps, not epochs: add "
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
+
+
+def _are_devices(devices: object) -> bool:
+    """Says whether that is a number of devices, or a list of them without one that comes twice."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(each) if each.strip().isdigit() else each for each in devices.strip(",").split(",")]
+    if isinstance(devices, list):
+        return 0 < len(devices) == len(set(devices)) and all(type(each) is int and each >= 0 for each in devices)
+    return type(devices) in (int, str) and bool(re.fullmatch(r"auto|-1|[1-9]\d*", str(devices)))
+
+
+def _check_processes(trainer: dict[str, Any]) -> None:
+    """Refuses ways to share the work that start processes by themselves, or keep a part of the weights in each."""
+    strategy, nodes = trainer.get("strategy", "auto"), trainer.get("num_nodes", 1)
+    if strategy not in STRATEGIES:
+        raise ZooError(f"trainer.strategy={strategy} is not possible: choose {', '.join(STRATEGIES)}")
+    if not _are_devices(trainer.get("devices", 1)):
+        raise ZooError(f"trainer.devices={trainer['devices']} is not possible: expected how many, 1 or more; auto or "
+                       "-1 for all; or a list of their numbers, such as [0,2]")  # fmt: skip
+    if type(nodes) is not int or nodes < 1:
+        raise ZooError(f"trainer.num_nodes={nodes!r} is not possible: expected 1 or more machines")
+    if trainer.get("sync_batchnorm") and trainer.get("accelerator") == "cpu":
+        raise ZooError("trainer.sync_batchnorm=true is for GPUs: leave it out")
 
 
 def _check_sweep(sweep: dict[str, Any]) -> None:
@@ -199,6 +224,7 @@ def check(config: dict[str, Any]) -> None:
     minutes = config["checkpoint"].get("every_minutes")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes < 0:
         raise ZooError(f"checkpoint.every_minutes={minutes!r} is not possible: expected a number of minutes ≥ 0")
+    _check_processes(config["trainer"])
     _check_sweep(config["sweep"])
     for group in ("optimizer", "scheduler"):
         if config[group] and "_target_" not in config[group]:

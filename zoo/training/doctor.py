@@ -66,7 +66,7 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from zoo.training.benchmark.cases import native_bf16
+    from zoo.training.environment import native_bf16
 
     bf16 = "bfloat16 in hardware: trainer=cpu_bf16" if native_bf16() else "no bfloat16 in hardware"
     yield Finding("CPU", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}; {bf16}")

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def native_bf16() -> bool:
+    """Says whether this CPU has instructions for bfloat16; where it has none, torch emulates them, slowly."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
 def hardware(device: torch.device) -> dict[str, Any]:
     """Returns the machine's processor, cores and memory, and the device that trained."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
@@ -72,12 +79,14 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def environment(device: torch.device, seed: int, command: list[str], checksums: dict[str, str]) -> dict[str, Any]:
+def environment(
+    device: torch.device, seed: int, command: list[str], checksums: dict[str, str], processes: int = 1
+) -> dict[str, Any]:
     """Returns the content of a run's environment.json."""
     return {
         "versions": versions(),
         **commit(),
-        "hardware": hardware(device),
+        "hardware": hardware(device) | ({"processes": processes} if processes > 1 else {}),
         "platform": platform.platform(),
         "seed": seed,
         "command": command,

@@ -28,6 +28,7 @@ from zoo.training.compose import compose, parse_overrides, resolve
 from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, hardware, versions
 from zoo.training.imports import import_modules
+from zoo.training.processes import processes
 from zoo.training.run_folder import RunFolder, write_json
 from zoo.training.screen import columns, show
 from zoo.training.signatures import check_signatures
@@ -75,6 +76,8 @@ def _config(
             OmegaConf.update(composed, f"data.{key}", value)
     composed.release = card["name"]
     config = resolve(composed)
+    if (several := processes(config["trainer"])) > 1:
+        raise ZooError(f"an evaluation takes one process, not {several}: leave trainer.devices and num_nodes out")
     # What only training needs: the optimizer is never made.
     return config | {"task": card["task"], "optimizer": None, "scheduler": None, "scheduler_interval": "epoch"}
 

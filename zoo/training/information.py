@@ -58,7 +58,8 @@ def _experiment_rows(table: Table, keep: Callable[[str, dict[str, Any]], bool]) 
             paper = f"{name}: paper {claim_text(claim)} ({claim['where']})"
             runs = records.get(name, [])
             ours = f"ours {measured(runs, claim)}{unit_text(claim)}, seeds {len(runs)}" if runs else "no record yet"
-            table.add_row("experiment", escape(f"{paper}; {ours}; protocol {claim['protocol']}"))
+            why = f"; {claim['miss']}" if runs and "miss" in claim else ""
+            table.add_row("experiment", escape(f"{paper}; {ours}; protocol {claim['protocol']}{why}"))
 
 
 def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:

@@ -16,21 +16,27 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """Remembers the first signal while training is under way; otherwise, and at the second, stops at once."""
+    """Remembers the first signal while training is under way; otherwise, and at the second, stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        tells: Whether it says so; of several processes one does.
+    """
+
+    def __init__(self, *, tells: bool = True) -> None:
+        self.tells = tells
         self.received: int | None = None
         self.deferred = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.deferred and self.received is None:
             self.received = number
-            os.write(2, b"\nstopping after this batch; a checkpoint will be written\n")
+            if self.tells:
+                os.write(2, b"\nstopping after this batch; a checkpoint will be written\n")
         else:
             raise Interrupted(number)
 
     def install(self) -> None:
-        """Takes over SIGTERM and SIGINT (Lightning puts its own handlers in place when a fit begins)."""
+        """Takes over SIGTERM and SIGINT from whoever has them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 

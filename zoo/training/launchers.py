@@ -10,8 +10,9 @@ from types import FrameType
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.training.processes import processes_here, training_command
 from zoo.training.run_folder import RunFolder
-from zoo.training.start import train_in_subprocess, training_command
+from zoo.training.start import train_in_subprocess
 
 Begin = Callable[[RunFolder], None]  # what is to be done right before a job starts
 Ended = Generator[tuple[RunFolder, int], None, None]  # each job when it has ended, and its exit code
@@ -42,17 +43,20 @@ def console(run: RunFolder) -> Path:
     return run.path / "console.log"
 
 
-def share_of(slot: int, jobs: int, cores: int, gpus: Sequence[str]) -> dict[str, str]:
-    """Returns the environment of a job that runs beside others: a share of the cores, one of the GPUs.
+def share_of(slot: int, jobs: int, cores: int, gpus: Sequence[str], processes: int = 1) -> dict[str, str]:
+    """Returns the environment of a job that runs beside others: a share of the cores, a GPU for each process.
 
     Args:
         slot: Which of the jobs that run at a time, from 0 on.
         jobs: How many run at a time.
         cores: How many there are.
         gpus: Names of those that may be used, as in CUDA_VISIBLE_DEVICES.
+        processes: How many the job has.
     """
-    environment = {"OMP_NUM_THREADS": str(max(1, cores // jobs))} | dict(os.environ)  # what is set already counts
-    return environment | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {})
+    threads = max(1, cores // (jobs * processes))
+    environment = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)  # what is set already counts
+    own = [gpus[(slot * processes + each) % len(gpus)] for each in range(min(processes, len(gpus)))]
+    return environment | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {})
 
 
 def _gpus() -> list[str]:
@@ -61,6 +65,13 @@ def _gpus() -> list[str]:
     import torch  # takes seconds
 
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _processes(run: RunFolder, share: int) -> int:
+    """Returns how many processes a job has; one that takes all GPUs there are takes its `share` of them."""
+    trainer = run.read_config()["trainer"]
+    takes_all = trainer["accelerator"] != "cpu" and str(trainer["devices"]) in ("auto", "-1")
+    return max(1, share) if takes_all else processes_here(trainer)
 
 
 def side_by_side(runs: Sequence[RunFolder], begin: Begin, jobs: int) -> Ended:
@@ -86,7 +97,7 @@ def side_by_side(runs: Sequence[RunFolder], begin: Begin, jobs: int) -> Ended:
                     if slot not in running and waiting and not stopping:
                         begin(run := waiting.pop(0))
                         with console(run).open("ab") as file:
-                            environment = share_of(slot, jobs, cores, gpus)
+                            environment = share_of(slot, jobs, cores, gpus, _processes(run, len(gpus) // jobs))
                             process = subprocess.Popen(training_command(run), stdout=file, stderr=file, env=environment)
                         running[slot] = run, process
                         if stopping:  # since it was looked at

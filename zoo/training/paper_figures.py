@@ -106,7 +106,13 @@ def returns_and_values(experiment: str, records: Records) -> Figure | None:
         for curve in curves:
             axes.plot(steps[-len(curve) :], curve, color=colour, alpha=0.4, linewidth=1.0)
         mean = [sum(values) / len(values) for values in zip(*curves, strict=False)]
-        axes.plot(steps[-len(mean) :], mean, color=colour, linewidth=2.2, label=f"mean of {len(group)} seeds")
+        axes.plot(
+            steps[-len(mean) :],
+            mean,
+            color=colour,
+            linewidth=2.2,
+            label=f"mean of {len(group)} seeds" if len(group) > 1 else "one seed",
+        )
         axes.set(xlabel="environment steps", ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
@@ -136,7 +142,12 @@ FIGURES = {
         partial(returns_and_values, experiment),
         f"Returns and predicted values, {experiment} (after Mnih et al. 2015, Figure 2)",
     )
-    for experiment in ("dqn_mlp_cartpole", "dqn_minatar_breakout", "dqn_nature_atari_pong_fast")
+    for experiment in (
+        "dqn_mlp_cartpole",
+        "dqn_minatar_breakout_short",
+        "dqn_minatar_breakout",
+        "dqn_nature_atari_pong_fast",
+    )
 }
 
 

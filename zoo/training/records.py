@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -26,6 +27,17 @@ def claims_of(holder: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the paper's numbers that a config, summary or record carries, always as a list."""
     claim = holder.get("claim")
     return claim if isinstance(claim, list) else [claim] if claim else []
+
+
+def missed(records: list[dict[str, Any]], claim: dict[str, Any]) -> bool:
+    """Says whether what the records of an experiment measured, their mean, is worse than the paper's number."""
+    ours = fmean(record["metrics"][claim["metric"]] for record in records)
+    return ours > claim["reported"] if claim["direction"] == "min" else ours < claim["reported"]
+
+
+def reasons_of_misses(experiment: dict[str, Any]) -> dict[str, str]:
+    """Returns why our numbers are worse than the paper's, by metric, as an experiment's file says."""
+    return {claim["metric"]: claim["miss"] for claim in claims_of(experiment) if "miss" in claim}
 
 
 def chosen(experiment: dict[str, Any], group: str) -> str | None:

@@ -7,11 +7,16 @@ from typing import NamedTuple
 import matplotlib
 
 matplotlib.use("Agg")
+import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torch import nn
 
+from zoo.data.rendering import write_gif
 from zoo.decoding.alignment import draw_alignments
 from zoo.locations import shipped
 from zoo.pretrained.pipelines import pipeline
+from zoo.pretrained.release import load_release
 from zoo.tasks.adversarial_figures import grid
 
 GERMAN = (
@@ -40,12 +45,34 @@ def interpolations(release: Path) -> Figure:
     return grid(pipeline(release).interpolate(10, seed=1), columns=16)  # two lines of eight a row
 
 
+def game(release: Path) -> list[np.ndarray]:
+    """The pictures of a game that a release plays, not chosen by hand."""
+    return pipeline(release).film(seed=1)
+
+
+def first_layer_filters(release: Path) -> Figure:
+    """Krizhevsky et al. 2012, Figure 3: the kernels of the first convolution, each stretched to the range of pixels."""
+    model, _ = load_release(release)
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    kernels = first.weight.detach()
+    low, high = kernels.amin(dim=(1, 2, 3), keepdim=True), kernels.amax(dim=(1, 2, 3), keepdim=True)
+    return grid((kernels - low) / (high - low), columns=4)
+
+
+def filmstrip(release: Path) -> Figure:
+    """A game from its first picture to its last, row by row."""
+    frames = pipeline(release).film(seed=1)
+    chosen = np.linspace(0, len(frames) - 1, 24).round().astype(int)
+    return grid(torch.from_numpy(np.stack([frames[place] for place in chosen])).permute(0, 3, 1, 2) / 255)
+
+
 class ReleaseFigure(NamedTuple):
-    """A figure that is drawn where a release is shipped, and what stands below it."""
+    """A figure, or the pictures of a film, that is drawn where a release is shipped, and what stands below it."""
 
     release: str
-    draw: Callable[[Path], Figure]
+    draw: Callable[[Path], Figure | list[np.ndarray]]
     caption: str
+    ending: str = "png"
 
 
 FIGURES = {
@@ -57,12 +84,24 @@ FIGURES = {
         "transformer_tiny-multi30k_de_en", alignments,
         "The same of the Transformer, the mean over the heads of its last layer",
     ),
+    "game_dqn_mlp_cartpole": ReleaseFigure("dqn_mlp-cartpole", game, "A game of dqn_mlp on CartPole", "gif"),
     "samples_gan_mlp": ReleaseFigure(
         "gan_mlp-mnist", samples, "Samples of gan_mlp, not chosen (after Goodfellow et al. 2014, Figure 2)"
     ),
     "samples_dcgan": ReleaseFigure("dcgan-mnist", samples, "Samples of dcgan, not chosen"),
     "interpolations_dcgan": ReleaseFigure(
         "dcgan-mnist", interpolations, "Between two points of noise, dcgan (after Radford et al. 2015, Figure 4)"
+    ),
+    "filters_resnet20": ReleaseFigure(
+        "resnet20-cifar10", first_layer_filters,
+        "The 16 kernels of resnet20's first layer, 3x3 pixels in colour (as Krizhevsky et al. 2012, Figure 3)",
+    ),
+    "filmstrip_dqn_mlp": ReleaseFigure(
+        "dqn_mlp-cartpole", filmstrip,
+        "A game of dqn_mlp from its first picture to its last, row by row: CartPole",
+    ),
+    "filmstrip_dqn_minatar": ReleaseFigure(
+        "dqn_minatar-breakout_short", filmstrip, "A game of dqn_minatar, likewise: MinAtar's Breakout"
     ),
 }  # fmt: skip
 
@@ -77,6 +116,10 @@ def draw_release_figures(folder: Path) -> list[Path]:
     """Draws every figure whose release is shipped into a folder, and returns the files."""
     written = []
     for name, figure in shipped_figures().items():
-        written.append(folder / f"{name}.png")
-        figure.draw(shipped("pretrained") / figure.release).savefig(written[-1], dpi=120)
+        written.append(folder / f"{name}.{figure.ending}")
+        drawn = figure.draw(shipped("pretrained") / figure.release)
+        if isinstance(drawn, Figure):
+            drawn.savefig(written[-1], dpi=120)
+        else:
+            write_gif(drawn, written[-1])
     return written

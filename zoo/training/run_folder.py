@@ -203,7 +203,7 @@ def remove_fresh(run: RunFolder) -> None:
 
     Only the files that stand in such a folder are removed: whatever else is there, it stays.
     """
-    for file in (run.fresh, run.config, run.overrides, run.log, run.path / ".lock"):
+    for file in (run.fresh, run.config, run.overrides, run.log, run.path / ".lock", *run.path.glob(".ended.*")):
         file.unlink(missing_ok=True)
     for folder in (run.path, run.path.parent, run.path.parent.parent):
         try:

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from zoo.errors import ZooError
 from zoo.training.check import TOP_LEVEL, check
 from zoo.training.compose import Composed, compose, config_groups, flat_keys, parse_overrides, resolve, unknown_key
+from zoo.training.processes import training_command
 from zoo.training.run_folder import RunFolder, freeze, protocol_hash
 
 
@@ -214,11 +215,6 @@ def prepare_run(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> R
             return begin(path, rest)
     config, typed = checked_config(compose(overrides, config_dirs), config_dirs)
     return freeze(config, typed)
-
-
-def training_command(run: RunFolder) -> list[str]:
-    """Returns the command that trains in a run folder: the same for a single run, a sweep's job and a resumed one."""
-    return [sys.executable, "-m", "zoo.training.run", str(run.path)]
 
 
 def replace_process(run: RunFolder) -> NoReturn:

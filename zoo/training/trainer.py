@@ -1,14 +1,13 @@
 """The shared trainer: builds what a frozen config names, trains, tests the selected weights, writes the folder."""
 
-import logging
 import sys
-import warnings
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
 from zoo.errors import ZooError
+from zoo.metrics.ranks import largest
 from zoo.tasks.task import Task
 from zoo.training import ending, loggers
 from zoo.training.build import build_all
@@ -17,22 +16,11 @@ from zoo.training.callbacks.checkpoints import BEST, newest_intact
 from zoo.training.environment import environment
 from zoo.training.imports import import_modules
 from zoo.training.interrupts import Interrupts
+from zoo.training.log_file import keep_log
 from zoo.training.metrics_file import MetricsFile
+from zoo.training.processes import early_rank, processes
 from zoo.training.run_folder import RunFolder, resumable_hash, write_json
 from zoo.training.start import mark_modified
-
-
-def keep_log(run: RunFolder) -> None:
-    """Sends what libraries have to say, warnings included, to train.log instead of the screen."""
-    handler = logging.FileHandler(run.log, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.captureWarnings(True)
-    warnings.simplefilter("default")
-    for name in ("zoo", "py.warnings", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(logging.INFO if name == "zoo" else logging.WARNING)
 
 
 def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
@@ -48,7 +36,11 @@ def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
     if identity["config_hash"] != resumable_hash(config):
         raise ZooError(f"{path} was trained with another config than {run.config} holds now: only trainer and logger "
                        "may change in a run that goes on; put it back, or start a new run with from_run=…")  # fmt: skip
-    for broken in damaged:
+    saved_by, wanted = identity.get("processes", 1), processes(config["trainer"])
+    if saved_by != wanted:
+        raise ZooError(f"{path} was written by {saved_by} processes, of which each goes on where it was; the config "
+                       f"has {wanted} (trainer.devices x trainer.num_nodes): give it as many")  # fmt: skip
+    for broken in damaged if early_rank() == 0 else ():
         print(f"zoo: {broken} is damaged; going on from {path.name}", file=sys.stderr, flush=True)
     return str(path)
 
@@ -98,14 +90,16 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
     if trainer.is_global_zero:
         run.summary.unlink(missing_ok=True)
         device = trainer.strategy.root_device
-        write_json(run.environment, environment(device, config["seed"], sys.orig_argv, built.data.dataset.checksums))
+        checksums = built.data.dataset.checksums
+        write_json(run.environment, environment(device, config["seed"], sys.orig_argv, checksums, trainer.world_size))
         loggers.begin(trainer.loggers, config)
-    if resume_from is None:
+    if resume_from is None and trainer.is_global_zero:
         MetricsFile(run.metrics).truncate(0)  # rows of an attempt that ended before its first checkpoint
         built.recorder.file = MetricsFile(run.metrics)
 
     with interrupts.deferring():
         trainer.fit(task, datamodule=built.data, ckpt_path=resume_from, weights_only=True)
+    interrupts.received = largest(interrupts.received or 0)[0] or None  # it may have come to one process only
     interrupts.raise_if_received()
     selection = _select_weights(run, config, trainer, task)
     return ending.finish(run, config, built, selection)

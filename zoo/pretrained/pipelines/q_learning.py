@@ -74,6 +74,16 @@ class QLearningPipeline:
         """
         return self._play(episodes, seed, epsilon, None)
 
+    def film(self, seed: int = 0) -> list[np.ndarray]:
+        """Plays one game, and returns what a person would have seen before each action, uint8 `(H, W, 3)`.
+
+        Raises:
+            ZooError: Nothing here can draw the environment, or the seed makes no sense.
+        """
+        frames: list[np.ndarray] = []
+        self._play(1, seed, None, frames)
+        return frames
+
     def _play(self, episodes: int, seed: int, epsilon: float | None, frames: list[np.ndarray] | None) -> list[Episode]:
         share = self.card["task"]["evaluation_epsilon"] if epsilon is None else epsilon
         if type(episodes) is not int or episodes < 1:
@@ -92,7 +102,7 @@ class QLearningPipeline:
                 if frames is None or first or len(frames) >= _LONGEST_GIF:
                     return
                 if (seen := picture(game)) is None:
-                    raise ZooError(f"nothing here can draw {self.card['data']['name']}: leave --gif out")
+                    raise ZooError(f"nothing here can draw {self.card['data']['name']}: play it without --gif")
                 frames.append(seen)
 
             games = play(self.model, environments, share, own, device, watch)

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from zoo.errors import ZooError
-from zoo.training.benchmark.cases import KINDS, Kind, native_bf16
+from zoo.training.benchmark.cases import KINDS, Kind
 from zoo.training.benchmark.measure import Measured
-from zoo.training.environment import hardware, versions
+from zoo.training.environment import hardware, native_bf16, versions
 from zoo.training.run_folder import write_atomically
 
 _PACKAGES = ("python", "torch", "torchvision", "lightning")

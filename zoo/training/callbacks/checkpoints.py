@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.errors import ZooError
+from zoo.metrics.ranks import largest
 from zoo.tasks.task import Task
 from zoo.training.callbacks.stopping import ends_epoch
 from zoo.training.interrupts import Interrupts
@@ -115,12 +116,8 @@ class Checkpoints(Checkpoint):
         self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds what the run is."""
-        checkpoint["zoo"] = self.identity
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the signals back from Lightning, whose handler would stop before the checkpoint."""
-        self.interrupts.install()
+        """Adds what the run is, and how many processes share it."""
+        checkpoint["zoo"] = self.identity | {"processes": trainer.world_size}
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)
@@ -136,10 +133,16 @@ class Checkpoints(Checkpoint):
         validates = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
         if accumulating or validates or ends_epoch(trainer, batch_idx):
             return
-        due = time.monotonic() - self._saved_at >= self.every_seconds
-        # All ranks must agree, since saving waits for all of them; rank 0's clock decides.
-        if trainer.strategy.broadcast(due or self.interrupts.received is not None):
-            self._save(trainer)
+        due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.every_seconds
+        # All must agree, since saving waits for all of them: one clock decides, and a signal may have come to one only.
+        if any(agreed := largest(self.interrupts.received or 0, due)):
+            self._save_and_stop(trainer, agreed[0])
+
+    def _save_and_stop(self, trainer: Trainer, received: int) -> None:
+        """Saves, and stops the run if it was told to: `received` is the signal, the same in all processes, or 0."""
+        self._save(trainer)
+        if received:  # one that comes during the save is agreed upon after the next batch
+            self.interrupts.received = received
             self.interrupts.raise_if_received()
 
     def _improved(self, trainer: Trainer, task: Task) -> bool:
@@ -158,10 +161,12 @@ class Checkpoints(Checkpoint):
         Killed before the next `last.ckpt`, a run repeats the steps, the validation and this comparison.
         """
         assert isinstance(pl_module, Task)
-        if trainer.state.fn == TrainerFn.FITTING and self._improved(trainer, pl_module):
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        improved = self._improved(trainer, pl_module)
+        if any(largest(improved and trainer.is_global_zero)):  # saving waits for all
             trainer.save_checkpoint(self.folder / BEST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves."""
-        self._save(trainer)
-        self.interrupts.raise_if_received()
+        self._save_and_stop(trainer, largest(self.interrupts.received or 0)[0])

@@ -7,10 +7,14 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from zoo.data.seeds import derived_seed
+from zoo.metrics.ranks import of_all_ranks, of_this_rank
+
 
 class GeneratorStates(Callback):
     """Saves and restores the global generators of Python, NumPy, torch and CUDA: dropout goes on where it stopped.
 
+    Each of several processes has its own, so that what is dropped is not the same in all their shares of a batch.
     Loaders draw from generators of their own; they are not kept here.
     """
 
@@ -22,20 +26,23 @@ class GeneratorStates(Callback):
         version, words, gauss = random.getstate()
         numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))  # noqa: NPY002
         key = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
-        return {
+        own = {
             "python": [version, list(words), gauss],
             "numpy": {**numpy_state, "state": {"key": key, "pos": int(numpy_state["state"]["pos"])}},
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
+        return of_all_ranks(own)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remembers the states until training starts: building the run draws numbers too."""
-        self._to_restore = state_dict
+        self._to_restore = of_this_rank(state_dict)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restores the states."""
         if self._to_restore is None:
+            if trainer.world_size > 1:
+                _seed(derived_seed(torch.initial_seed(), trainer.global_rank))
             return
         state, self._to_restore = self._to_restore, None
         version, words, gauss = state["python"]
@@ -45,3 +52,9 @@ class GeneratorStates(Callback):
         torch.set_rng_state(state["torch"].cpu())
         if state["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)

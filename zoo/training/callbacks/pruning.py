@@ -45,9 +45,12 @@ class Pruning(Callback):
             PrunedError: The trial is not worth going on with.
         """
         value = trainer.callback_metrics.get(self.monitor)
-        if self._trial is None or trainer.sanity_checking or value is None or not trainer.is_global_zero:
+        if self._trial is None or trainer.sanity_checking or value is None:
             return
-        self._trial.report(float(value), trainer.current_epoch)
-        if self._trial.should_prune():
+        behind = False
+        if trainer.is_global_zero:
+            self._trial.report(float(value), trainer.current_epoch)
+            behind = self._trial.should_prune()
+        if trainer.strategy.broadcast(behind):
             after = f"after epoch {trainer.current_epoch + 1}"
             raise PrunedError(f"{self.monitor} {float(value):.4g} {after} is behind the other trials")

@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from zoo.data.sheets import write_png
+from zoo.metrics.ranks import rank, total, world
 from zoo.tasks.task import Task
 from zoo.training import loggers
 from zoo.training.callbacks.stopping import ends_epoch
@@ -39,10 +40,12 @@ class MetricsRecorder(Checkpoint):
         self.file = file
         self.every_steps = every_steps
         self.epochs = 0  # that have ended: Lightning's count is one behind in a run that has nothing left to train
-        self.samples = 0
+        self.samples = 0  # of all processes, as of the last row
         self.training_seconds = 0.0
+        self._own_samples = 0  # of this process; those of all are added up when they are needed
         self._rows: int | None = None  # up to the checkpoint
         self._clock: float | None = None
+        self._counted_at = 0.0
         self._logged_at = (0, 0.0)
         self._validated = False
         self._within_epoch = False
@@ -52,7 +55,7 @@ class MetricsRecorder(Checkpoint):
         return {
             "rows": self.file.rows,
             "epochs": self.epochs,
-            "samples": self.samples,
+            "samples": self._count(),
             "training_seconds": self._elapsed(),
         }
 
@@ -61,17 +64,23 @@ class MetricsRecorder(Checkpoint):
         self._rows = state_dict["rows"]
         self.epochs = state_dict["epochs"]
         self.samples = state_dict["samples"]
+        self._own_samples = self.samples if rank() == 0 else 0
         self.training_seconds = state_dict["training_seconds"]
+        self._counted_at = self.training_seconds
         self._logged_at = (self.samples, self.training_seconds)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drops the rows that were written after the checkpoint, once nothing refuses to go on from it."""
-        if self._rows is not None:
+        if self._rows is not None and trainer.is_global_zero:
             self.file.truncate(self._rows)
-            self._rows = None
+        self._rows = None
 
     def _elapsed(self) -> float:
         return self.training_seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
+
+    def _count(self) -> int:
+        self.samples, self._counted_at = int(total(self._own_samples)[0]), self._elapsed()
+        return self.samples
 
     def _stop_clock(self) -> None:
         self.training_seconds, self._clock = self._elapsed(), None
@@ -79,7 +88,7 @@ class MetricsRecorder(Checkpoint):
     @property
     def samples_per_second(self) -> float:
         """Training samples per second so far, validation and checkpoints of an epoch's end not counted."""
-        return self.samples / self._elapsed() if self.samples else 0.0
+        return self.samples / self._counted_at if self.samples else 0.0
 
     def _write(self, trainer: Trainer, row: str, metrics: dict[str, float]) -> None:
         if trainer.is_global_zero:
@@ -104,7 +113,9 @@ class MetricsRecorder(Checkpoint):
     ) -> None:
         """Counts samples; writes a row for every n-th optimizer step."""
         assert isinstance(pl_module, Task)
-        self.samples += pl_module.count_samples(batch) * trainer.world_size
+        self._own_samples += pl_module.count_samples(batch)
+        if world() == 1:  # several count together only now and then
+            self._count()
         self._within_epoch = not ends_epoch(trainer, batch_idx)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         # Lightning does not count the steps of a task that makes them by itself: its rows are by batches.
@@ -112,11 +123,11 @@ class MetricsRecorder(Checkpoint):
         if not stepped or done % self.every_steps:
             return
         samples, seconds = self._logged_at
-        self._logged_at = (self.samples, self._elapsed())
+        self._logged_at = (self._count(), self._elapsed())
         speed = (self.samples - samples) / max(self._logged_at[1] - seconds, 1e-9)
         row = {"samples_per_s": round(speed, 1)}
         if (loss := shown_loss(outputs, trainer)) is not None:
-            row["train/batch_loss"] = loss.item()
+            row["train/batch_loss"] = total(loss.item())[0] / world()
         if trainer.optimizers:
             row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         self._write(trainer, "step", row)
@@ -140,6 +151,7 @@ class MetricsRecorder(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the epoch's row."""
         self._stop_clock()
+        self._count()
         assert isinstance(pl_module, Task)
         metrics = self._published(pl_module, *(["train", pl_module.watched] if self._validated else ["train"]))
         self._validated = False
