@@ -102,6 +102,11 @@ def test_points():
     assert networks.discriminator(made).shape == (3, 1)
 
 
+def test_no_noise_is_told():
+    with pytest.raises(ValueError, match="latent is at least 1, not 0"):
+        gan_mlp(latent=0)
+
+
 @pytest.mark.parametrize("make", [dcgan, wgan, wgan_gp])
 def test_other_sizes_are_told(make):
     with pytest.raises(ValueError, match="images of 30x30 are not possible: expected 28, 32, 64"):

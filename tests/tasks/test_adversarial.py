@@ -235,7 +235,7 @@ def test_samples_are_always_of_the_same_noise():
     ("settings", "told"),
     [
         ({"objective": "hinge"}, "task.objective=hinge is not possible: choose minimax, non_saturating"),
-        ({"simultaneous": True, "discriminator_steps": 2}, "task.simultaneous=true is for one step of each"),
+        ({"simultaneous": True, "discriminator_steps": 2}, "give task.simultaneous=false"),
         ({"simultaneous": True, "objective": "wasserstein_gp"}, "task.simultaneous=true is for one step of each"),
         ({"discriminator_steps": 0}, "task.discriminator_steps=0"),
         ({"samples": 0}, "task.samples=0"),

@@ -144,6 +144,10 @@ def test_a_classifier_looks_at_the_samples_of_a_clipped_critic(train, tmp_path: 
         (["compile=true", "task.simultaneous=false", "task.objective=wasserstein_gp"], "cannot be differentiated", 2),
         (["data.mean=per_pixel"], "adversarial training needs images without a mean image", 1),
         (["task.classifier=lenet6"], "lenet6", 1),
+        (["task.classifier=lstm_small-ptb"], "task.classifier=lstm_small-ptb tells no images apart", 1),
+        (["task.classifier=resnet20-cifar10"], "looks at 3x32x32 images, the data has 1x28x28", 1),
+        (["select=best", "trainer.check_val_every_n_epoch=99"], "select=best has nothing to choose from", 2),
+        (["model.latent=0"], "latent is at least 1", 1),
     ],
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, code: int, tmp_path: Path, one_line_error, request):

@@ -78,6 +78,22 @@ def test_a_model(name: str, capsys: pytest.CaptureFixture[str]):
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("name", "fitting"),
+    [("gan_mlp", {"digits", "mnist", "cifar10"}), ("dcgan", {"mnist", "cifar10"}), ("wgan_gp_toy", {"gaussians_8"})],
+)
+def test_what_a_generator_imitates(name: str, fitting: set[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["info", name]) == 0
+    told = " ".join(capsys.readouterr().out.split("data that fit")[1].split("experiment ")[0].split())
+    assert fitting <= set(told.split(", "))
+    assert ("gaussians_8" in told) == ("gaussians_8" in fitting)
+
+
+def test_a_release_that_does_not_ship(capsys: pytest.CaptureFixture[str]):
+    assert main(["info", "dcgan_mnist_minimax"]) == 0
+    assert "dcgan_minimax-mnist, not shipped" in capsys.readouterr().out
+
+
 def test_an_experiment(capsys: pytest.CaptureFixture[str]):
     assert main(["info", "lenet5_mnist"]) == 0
     told = capsys.readouterr().out

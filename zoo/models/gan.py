@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.data.spec import ImageSpec
 from zoo.models.registry import register_model
 
 
@@ -35,6 +36,9 @@ class AdversarialNetworks(nn.Module):
         noise: Its distribution: `"uniform"` in ±`spread`, or `"normal"` with this standard deviation.
         spread: See `noise`.
         low: The value of a black pixel, 0 or -1.
+
+    Raises:
+        ValueError: There is no noise.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class AdversarialNetworks(nn.Module):
         low: float,
     ) -> None:
         super().__init__()
+        if latent < 1:
+            raise ValueError(f"latent is at least 1, not {latent}: without noise all samples are the same")
         self.generator = generator
         self.discriminator = discriminator
         self.latent, self.noise, self.spread, self.low = latent, noise, spread, low
@@ -114,10 +120,15 @@ def _initialise(module: nn.Module, spread: float) -> None:
             nn.init.zeros_(each.bias)
 
 
+def _takes_pictures(spec: ImageSpec) -> str | None:
+    return "pictures, no points in the plane" if spec.height == 1 else None
+
+
 @register_model(
     task="adversarial",
     paper="goodfellow2014",
     from_spec={"channels": "channels", "height": "height", "width": "width"},
+    fits=_takes_pictures,
 )
 def gan_mlp(channels: int = 1, height: int = 28, width: int = 28, latent: int = 100) -> AdversarialNetworks:
     """The networks for MNIST of the released configuration.

@@ -79,7 +79,8 @@ class Adversarial(Task):
         if objective not in OBJECTIVES:
             raise ValueError(f"task.objective={objective} is not possible: choose {', '.join(OBJECTIVES)}")
         if simultaneous and (discriminator_steps != 1 or objective.startswith("wasserstein")):
-            raise ValueError("task.simultaneous=true is for one step of each, with minimax or non_saturating")
+            raise ValueError("task.simultaneous=true is for one step of each, with minimax or non_saturating: "
+                             "give task.simultaneous=false")  # fmt: skip
         if marginals and self.model.output_bias is None:
             raise ValueError("task.marginals=true is for a generator that ends in sigmoids: take model=gan_mlp")
         least = {"discriminator_steps": 1, "samples": 1, "clip": 0, "penalty": 0}
@@ -173,11 +174,13 @@ class Adversarial(Task):
         """Starts the generator at the marginals where asked.
 
         Raises:
-            ZooError: The headline is not measured on such data.
+            ZooError: The headline is not measured on such data, or the classifier is one of other images.
         """
         if (self.headline == "test/near") != (self._points is not None):
             raise ZooError(f"task.headline={self.headline} is not possible for this data: test/near is for points in "
                            "the plane, test/parzen and test/fid_lenet are for images")  # fmt: skip
+        prepared = self.dataset.preprocessing
+        self.judge.check(*(prepared[key] for key in ("channels", "height", "width")))
         if self.marginals:
             self.start_at_marginals(self._training_images())
 

@@ -1,7 +1,5 @@
 """How good generated images are, beside real ones that were held out."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -9,10 +7,8 @@ from zoo.errors import ZooError
 from zoo.metrics.parzen import SIGMAS, parzen
 from zoo.metrics.ranks import interleaved
 from zoo.pretrained.pipelines import pipeline
+from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
 from zoo.tasks.looking import looked_at
-
-if TYPE_CHECKING:
-    from zoo.pretrained.pipelines.image_classification import ImageClassificationPipeline
 
 _NEAR = 3.0  # standard deviations
 _SIGMA_POINTS = 1000  # held-out images on which the kernels' width is chosen, as the authors' script does
@@ -23,13 +19,32 @@ class Judge:
 
     Args:
         classifier: A release through whose eyes both are looked at; None: they are not.
+
+    Raises:
+        ZooError: It tells no images apart.
     """
 
     def __init__(self, classifier: str | None) -> None:
         self.sigma: float | None = None  # the width of the Parzen windows that validation chose
-        self._classifier: ImageClassificationPipeline | None = None if classifier is None else pipeline(classifier)
+        self._classifier = None if classifier is None else pipeline(classifier)
+        if not isinstance(self._classifier, ImageClassificationPipeline | None):
+            raise ZooError(f"task.classifier={classifier} tells no images apart: give a release that does, such as "
+                           "lenet5_modern-mnist")  # fmt: skip
         self._held_out: list[Tensor] = []
         self.details: dict[str, dict[str, float]] = {}  # of the last evaluation: which share of samples each class has
+
+    def check(self, channels: int, height: int, width: int) -> None:
+        """Refuses a classifier of images of another size, before hours of training.
+
+        Raises:
+            ZooError: It is one.
+        """
+        if self._classifier is None:
+            return
+        own = self._classifier.preprocessing
+        if (own.channels, own.height, own.width) != (channels, height, width):
+            raise ZooError(f"task.classifier looks at {own.channels}x{own.height}x{own.width} images, the data has "
+                           f"{channels}x{height}x{width}: give one of such images, or none")  # fmt: skip
 
     def begin(self) -> None:
         """Forgets what was collected."""

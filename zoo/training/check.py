@@ -180,6 +180,15 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
+def _check_that_one_is_chosen(config: dict[str, Any]) -> None:
+    """Refuses to choose the best of no epochs, which would be told only when all of them are over."""
+    trainer = config["trainer"]
+    epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
+    if config["select"] == "best" and type(epochs) is type(every) is int and 0 < epochs < every:
+        raise ZooError(f"select=best has nothing to choose from: trainer.max_epochs={epochs} is over before the first "
+                       f"validation; lower trainer.check_val_every_n_epoch={every}, or give select=last")  # fmt: skip
+
+
 def _are_devices(devices: object) -> bool:
     """Says whether that is a number of devices, or a list of them without one that comes twice."""
     if isinstance(devices, str) and "," in devices:
@@ -258,6 +267,7 @@ def check(config: dict[str, Any]) -> None:
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
                        "give data.validation=5000 or select=last")  # fmt: skip
+    _check_that_one_is_chosen(config)
     if config["select"] == "best" and _averages(config):
         raise ZooError("select=best and callbacks=average_last each choose the weights that are tested: give one")
     _check_places(config)

@@ -14,7 +14,7 @@ from zoo.data.catalog import DATASETS
 from zoo.errors import ZooError, unknown
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
-from zoo.pretrained.hub import list_pretrained, pretrained_card
+from zoo.pretrained.hub import list_pretrained, pretrained_card, shipped_releases
 from zoo.training.compose import compose, resolve
 from zoo.training.listing import claim_text
 from zoo.training.records import all_records, chosen, claims_of, experiments
@@ -131,10 +131,12 @@ def _model(name: str) -> None:
     sizes = [f"{key}={entry.parameters[key].default}" for key in entry.from_spec]
     table.add_row("parameters", f"{catalogued.parameters:,}" + (f", with {', '.join(sizes)}" if sizes else ""))
     table.add_row("task", catalogued.task)
+    # Images to be told apart are images to be imitated as well.
+    tasks = {catalogued.task} | ({"image_classification"} if catalogued.task == "adversarial" else set())
     fitting = [
         dataset
         for dataset, data in DATASETS.items()
-        if data.task == catalogued.task and (data.spec is None or not entry.fits or entry.fits(data.spec) is None)
+        if data.task in tasks and (data.spec is None or not entry.fits or entry.fits(data.spec) is None)
     ]
     table.add_row("data that fit", ", ".join(fitting))
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "model") == name)
@@ -174,8 +176,8 @@ def _experiment(name: str) -> None:
         result = f"{record['headline']['metric']} {record['headline']['value']:.4g}"
         told = f"seed {record['seed']}: {result}; {record['duration_s'] / 60:.1f} min on {where}, {record['precision']}"
         table.add_row("record", escape(told))
-    if config["release"]:
-        table.add_row("release", config["release"])
+    if release := config["release"]:
+        table.add_row("release", release if release in shipped_releases() else f"{release}, not shipped")
     show(table, "")
     _print_keys(config)
 
