@@ -179,8 +179,7 @@ class Adversarial(Task):
         if (self.headline == "test/near") != (self._points is not None):
             raise ZooError(f"task.headline={self.headline} is not possible for this data: test/near is for points in "
                            "the plane, test/parzen and test/fid_lenet are for images")  # fmt: skip
-        prepared = self.dataset.preprocessing
-        self.judge.check(*(prepared[key] for key in ("channels", "height", "width")))
+        self.judge.check(self.dataset.preprocessing)
         if self.marginals:
             self.start_at_marginals(self._training_images())
 

@@ -1,5 +1,8 @@
 """How good generated images are, beside real ones that were held out."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,8 +36,11 @@ class Judge:
         self._held_out: list[Tensor] = []
         self.details: dict[str, dict[str, float]] = {}  # of the last evaluation: which share of samples each class has
 
-    def check(self, channels: int, height: int, width: int) -> None:
+    def check(self, prepared: Mapping[str, Any]) -> None:
         """Refuses a classifier of images of another size, before hours of training.
+
+        Args:
+            prepared: The data's preprocessing, with its `channels`, `height` and `width`.
 
         Raises:
             ZooError: It is one.
@@ -42,9 +48,11 @@ class Judge:
         if self._classifier is None:
             return
         own = self._classifier.preprocessing
-        if (own.channels, own.height, own.width) != (channels, height, width):
-            raise ZooError(f"task.classifier looks at {own.channels}x{own.height}x{own.width} images, the data has "
-                           f"{channels}x{height}x{width}: give one of such images, or none")  # fmt: skip
+        sizes = (own.channels, own.height, own.width), tuple(prepared[key] for key in ("channels", "height", "width"))
+        if sizes[0] != sizes[1]:
+            theirs, ours = ("x".join(map(str, each)) for each in sizes)
+            raise ZooError(f"task.classifier looks at {theirs} images, the data has {ours}: give one of such images, "
+                           "or none")  # fmt: skip
 
     def begin(self) -> None:
         """Forgets what was collected."""
