@@ -65,6 +65,12 @@ def test_help_of_predict_has_the_flags_of_a_release(release: str, flags: list[st
     assert all(len(row.split()) > 2 for row in rows)
 
 
+def test_help_of_predict_has_the_defaults(capsys: pytest.CaptureFixture[str]):
+    assert main(["predict", "dqn_mlp-cartpole", "--help"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("(default: ")[1:] for row in rows[2:]] == [["1)"], ["0)"], [], []]
+
+
 def test_help_of_predict_for_what_is_not_there(one_line_error):
     assert "unknown release 'nosuch'" in one_line_error("predict", "nosuch", "--help")
 

@@ -55,7 +55,7 @@ def test_the_command_plays_and_films(release: Path, tmp_path: Path, capsys):
         (["--seed", "-1"], "seed=-1 is not possible"),
         (["--epsilon", "2"], "epsilon=2.0 is not possible"),
         (["--episodes", "many"], "invalid int value: 'many'"),
-        (["--gif", "nowhere/out.gif"], "--gif=nowhere/out.gif cannot be written"),
+        (["--gif", "nowhere/out.gif"], "--gif=nowhere/out.gif cannot be written: there is no folder nowhere"),
     ],
 )
 def test_mistakes_are_told_in_one_line(options: list[str], told: str, release: Path, one_line_error):

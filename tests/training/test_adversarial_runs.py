@@ -81,7 +81,7 @@ def test_a_release_draws(finished: RunFolder, tmp_path: Path, capsys):
         (["cat"], "'cat' is nothing to draw"),
         (["--n", "0"], "n=0 is not possible"),
         (["--seed", "-1"], "seed=-1 is not possible"),
-        (["--out", "nowhere/grid.png"], "--out=nowhere/grid.png cannot be written"),
+        (["--out", "nowhere/grid.png"], "--out=nowhere/grid.png cannot be written: there is no folder nowhere"),
         (["--out", "grid.docx"], "--out=grid.docx cannot be written"),
         (["--interpolate", "--n", "12"], "n=12 is not possible with --interpolate: expected rows of 8, such as 64"),
         (["--n", "many"], "invalid int value: 'many'"),

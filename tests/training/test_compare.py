@@ -138,7 +138,8 @@ def test_mistakes_are_told_in_one_line(runs: Path, one_line_error, tmp_path: Pat
     assert "nowhere is no folder" in one_line_error("compare", str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
     assert "holds no run" in one_line_error("compare", str(tmp_path / "empty"))
-    assert "cannot be written" in one_line_error("compare", str(runs), "--out", str(tmp_path / "no" / "where.png"))
+    told = one_line_error("compare", str(runs), "--out", str(tmp_path / "no" / "where.png"))
+    assert f"--out={tmp_path}/no/where.png cannot be written: there is no folder {tmp_path}/no" in told
     assert "not allowed with" in one_line_error("compare", str(runs), "--json", "--csv")
     killed = [run for run in runs.iterdir() if not RunFolder(run).finished]
     assert "none of the 1 runs has finished" in one_line_error("compare", str(killed[0]))

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zoo.errors import ZooError
+from zoo.locations import writing
 from zoo.tasks.curves import PALETTE, epoch_curves
 from zoo.training.compare import Comparison, Configuration
 
@@ -77,8 +77,6 @@ def save_comparison(comparison: Comparison, path: Path) -> Path | None:
     """
     if (figure := draw_comparison(comparison)) is None:
         return None
-    try:
+    with writing("--out", path):
         figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise ZooError(f"{path} cannot be written: {error}; choose another with --out PICTURE.png") from error
     return path

@@ -43,10 +43,13 @@ def print_flags(release: str) -> None:
     """
     from zoo.pretrained.pipelines import answer_of, answer_options  # torch
 
-    meanings, flags = argument_meanings(answer_of(release)), answer_options(release)
+    answer, flags = answer_of(release), answer_options(release)
+    parameters = inspect.signature(answer).parameters
     table = columns("", "")
-    for name, meaning in meanings.items():
-        table.add_row(f"  --{name.replace('_', '-')}" if name in flags else "  INPUT…", escape(meaning))
+    for name, meaning in argument_meanings(answer).items():
+        default = parameters[name].default if name in flags else None
+        told = f"{meaning} (default: {default})" if not (default is None or default is False) else meaning
+        table.add_row(f"  --{name.replace('_', '-')}" if name in flags else "  INPUT…", escape(told))
     table.show_header = False
     show(f"zoo predict {escape(release)} INPUT… [FLAG VALUE …]", table)
 

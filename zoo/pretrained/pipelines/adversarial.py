@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.data.sheets import write_png
 from zoo.errors import ZooError
+from zoo.locations import writing
 from zoo.models.gan import AdversarialNetworks
 from zoo.pretrained.release import load_release
 
@@ -95,10 +96,8 @@ class AdversarialPipeline:
         if interpolate and _checked("n", n) % _STEPS:
             raise ZooError(f"n={n} is not possible with --interpolate: expected rows of {_STEPS}, such as 64")
         images = self.interpolate(n // _STEPS, seed) if interpolate else self(n, seed)
-        try:
-            write_png(images, Path(out))
-        except (OSError, ValueError) as error:
-            raise ZooError(f"--out={out} cannot be written: {error}") from error
+        with writing("--out", out) as path:
+            write_png(images, path)
         yield f"{out}\n"
 
 

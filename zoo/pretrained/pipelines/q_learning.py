@@ -14,6 +14,7 @@ from zoo.data.rendering import picture, write_gif
 from zoo.data.seeds import derived_seed
 from zoo.decoding.playing import play
 from zoo.errors import ZooError
+from zoo.locations import output_file, writing
 from zoo.pretrained.release import load_release
 
 _TOGETHER = 16  # games side by side
@@ -135,6 +136,8 @@ class QLearningPipeline:
         """
         if inputs:
             raise ZooError(f"{inputs[0]!r} is nothing to play with: give --episodes 5, --seed 3 or --gif out.gif")
+        if gif is not None:
+            output_file("--gif", gif)
         frames: list[np.ndarray] | None = None if gif is None else []
         played = self._play(episodes, seed, epsilon, frames)
         for number, episode in enumerate(played, 1):
@@ -142,8 +145,6 @@ class QLearningPipeline:
         if len(played) > 1:
             yield f"mean return {np.mean([episode.score for episode in played]):.4g}\n"
         if gif is not None and frames:
-            try:
-                write_gif(frames, Path(gif).with_suffix(".gif"))
-            except OSError as error:
-                raise ZooError(f"--gif={gif} cannot be written: {error.strerror or error}") from error
-            yield f"{Path(gif).with_suffix('.gif')}\n"
+            with writing("--gif", gif) as path:
+                write_gif(frames, path.with_suffix(".gif"))
+            yield f"{path.with_suffix('.gif')}\n"

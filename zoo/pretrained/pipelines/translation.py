@@ -13,6 +13,7 @@ from zoo.data.tokenizing import BEGIN, END, PAD, SentenceTokenizer
 from zoo.decoding.beam import Translator, translate
 from zoo.decoding.beam import length_penalty as penalty
 from zoo.errors import ZooError
+from zoo.locations import output_file, writing
 from zoo.pretrained.release import load_release, read_files
 
 _AT_ONCE = 320  # hypotheses alive at a time, of all sentences of a batch: it bounds the memory
@@ -186,8 +187,8 @@ class TranslationPipeline:
         Raises:
             ZooError: There is nothing to translate, a setting makes no sense, or a file cannot be read or written.
         """
-        if alignment is not None and not Path(alignment).parent.is_dir():  # before minutes of translating
-            raise ZooError(f"--alignment={alignment} cannot be written: there is no folder {Path(alignment).parent}")
+        if alignment is not None:
+            output_file("--alignment", alignment)
         if file is not None:
             if sentences:
                 raise ZooError("give sentences to translate, or --file FILE, not both")
@@ -209,9 +210,10 @@ class TranslationPipeline:
         for line in lines:
             yield f"{next(found)}\n" if line.strip() else "\n"
         if alignment is not None:
-            yield f"{self._draw(translated, Path(alignment))}\n"
+            self._draw(translated, alignment)
+            yield f"{alignment}\n"
 
-    def _draw(self, translated: list[Translated], path: Path) -> Path:
+    def _draw(self, translated: list[Translated], alignment: str) -> None:
         from zoo.decoding.alignment import draw_alignments
 
         figure = draw_alignments(
@@ -219,11 +221,8 @@ class TranslationPipeline:
         )
         if figure is None:
             raise ZooError(f"{self.card['name']} does not attend to its source: it has no alignment to draw")
-        try:
+        with writing("--alignment", alignment) as path:
             figure.savefig(path, dpi=150)
-        except (OSError, ValueError) as error:
-            raise ZooError(f"--alignment={path} cannot be written: {error}") from error
-        return path
 
 
 def _check_text(sentence: str, number: int) -> None:
