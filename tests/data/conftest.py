@@ -345,7 +345,7 @@ def splits() -> Callable[[PairData], list[list[tuple[str, str]]]]:
     """Returns the sentences of the training, validation and test split, each in the order of its file."""
 
     def texts(loader: TrainingPairLoader | EvaluationPairLoader) -> list[tuple[str, str]]:
-        found = {at: text for batch in loader for at, text in zip(batch.places.tolist(), batch.texts, strict=True)}
+        found = {at: text for batch in loader for at, text in zip(batch.places, batch.texts, strict=True)}
         assert sorted(found) == list(range(len(found)))
         return [found[place] for place in sorted(found)]
 

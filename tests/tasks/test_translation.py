@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from zoo.data.pair_loader import EvaluationPairLoader, Pair, TrainingPairLoader
 from zoo.data.tokenizing import BEGIN, END, PAD, UNKNOWN, SentenceTokenizer
+from zoo.models.rnnsearch import rnnsearch_small
 from zoo.models.transformer import Transformer
 from zoo.tasks.translation import Translation
 from zoo.tasks.translation_figures import names_of_groups
@@ -173,6 +174,20 @@ def test_begin_is_no_part_of_what_is_counted(tokenizer: SentenceTokenizer):
     counted = task_for(by_heart(tokenizer, TARGETS), tokenizer).count_samples(batch)
     assert counted == sum(len(tokens) + 1 for tokens in tokenizer.encode(TARGETS[:2]))
     assert bool((batch.target[:, 0] == BEGIN).all())
+
+
+def test_gradients_are_summed_over_tokens_where_asked(tokenizer: SentenceTokenizer):
+    (batch,) = EvaluationPairLoader(pairs(tokenizer, TARGETS)[:2], 200)
+    size = len(tokenizer)
+    torch.manual_seed(0)
+    model = rnnsearch_small(source_vocabulary_size=size, target_vocabulary_size=size, dropout=0.0).eval()
+    found = []
+    for summed in (False, True):
+        steps = task_for(model, tokenizer, sum_gradients=summed).training_step(batch, 0)
+        found.append((torch.autograd.grad(steps["loss"], list(model.parameters())), steps["shown"]))
+    (averaged, shown), (summed, shown_too) = found
+    torch.testing.assert_close(summed, tuple(batch.tokens * each for each in averaged))
+    assert shown == shown_too
 
 
 def test_groups_of_one_length_have_one_number():

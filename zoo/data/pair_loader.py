@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.data.resumable import ResumableLoader
 from zoo.data.tokenizing import BEGIN, END, PAD
+from zoo.data.windows import to_device
 from zoo.errors import ZooError
 
 _BUCKET = 2  # neighbouring lengths of the longer side that share a bucket
@@ -27,13 +28,15 @@ class Pair(NamedTuple):
 class PairBatch(NamedTuple):
     """Sentences of similar length, int64, padded at the end.
 
-    `source` is `(B, S)`, each with its end; `target` is `(B, T)`, each with begin and end; `places` `(B,)` tell
-    where in the split each pair stands; `texts` are the sentences as they were written.
+    `source` is `(B, S)`, each with its end; `target` is `(B, T)`, each with begin and end; `tokens` is how many of the
+    target a model has to say, all but begin and padding; `places` tell where in the split each pair stands; `texts` are
+    the sentences as they were written.
     """
 
     source: Tensor
     target: Tensor
-    places: Tensor
+    tokens: int
+    places: tuple[int, ...]
     texts: tuple[tuple[str, str], ...]
 
 
@@ -48,21 +51,16 @@ def collate(pairs: Sequence[Pair], places: Sequence[int], device: torch.device |
     """Makes a batch of the pairs at `places`."""
     source = _padded([[*pairs[number].source, END] for number in places])
     target = _padded([[BEGIN, *pairs[number].target, END] for number in places])
+    tokens = sum(len(pairs[number].target) + 1 for number in places)
     texts = tuple(pairs[number].texts for number in places)
-    return PairBatch(source.to(device), target.to(device), torch.tensor(list(places)).to(device), texts)
+    device = torch.device(device)
+    return PairBatch(to_device(source, device), to_device(target, device), tokens, tuple(places), texts)
 
 
 def _padding(device: torch.device | str) -> PairBatch:
     """Makes a batch of one row without a token that a model would have to say."""
     source, target = torch.tensor([[END]]), torch.tensor([[BEGIN, PAD]])
-    return PairBatch(source.to(device), target.to(device), torch.empty(0, dtype=torch.int64, device=device), ())
-
-
-def padding_share(batches: Sequence[PairBatch]) -> float:
-    """Returns which share of all positions, source and target, is padding."""
-    positions = sum(batch.source.numel() + batch.target.numel() for batch in batches)
-    empty = sum(int((batch.source == PAD).sum() + (batch.target == PAD).sum()) for batch in batches)
-    return empty / positions if positions else 0.0
+    return PairBatch(source.to(device), target.to(device), 0, (), ())
 
 
 def longer_sides(pairs: Sequence[Pair]) -> np.ndarray:

@@ -14,8 +14,9 @@ Parameters at 30,000 words a side: `rnnsearch` 80,442,000, `rnnencdec` 68,578,00
 The gated unit is the paper's own, in encoder and decoder: its reset gate acts on the state before the recurrent
 matrix, and its update gate z is the share of what is new. `nn.GRU` resets after the matrix and calls the share of what
 is old z: another function, so it is not used. The output reads the state before the step, as Appendix A.2.2 and the
-authors' code have it; the general formula of Section 2 has the one after. Not in the paper: `dropout`, and the small
-models.
+authors' code have it; the general formula of Section 2 has the one after. Gradients of `rnnsearch` and `rnnencdec` are
+summed over a batch's tokens before they are clipped (`task=translation_bahdanau2014`), as in that code; the paper does
+not say. Not in the paper: `dropout`, and the small models.
 """
 
 import torch

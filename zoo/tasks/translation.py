@@ -44,6 +44,8 @@ class Translation(Task):
         length_penalty: Its exponent alpha; 0 is none.
         bleu_lowercase: Whether `bleu` takes capitals for small letters.
         bleu_tokenize: sacrebleu's tokeniser.
+        sum_gradients: Whether a batch's gradients are summed over its tokens, as in the code of Bahdanau et al. 2014,
+            not averaged: whether they are clipped, and how Adadelta steps, depends on it.
         headline: `test/bleu`, `test/bleu_cased` or `test/exact_match`.
     """
 
@@ -61,6 +63,7 @@ class Translation(Task):
         length_penalty: float = 0.6,
         bleu_lowercase: bool = True,
         bleu_tokenize: str = "13a",
+        sum_gradients: bool = False,
     ) -> None:
         super().__init__(model, [], *shared, headline=headline)
         if not isinstance(model, Translator):
@@ -77,7 +80,7 @@ class Translation(Task):
             raise ValueError(f"task.bleu_tokenize={bleu_tokenize} is not possible: choose {', '.join(TOKENIZERS)}")
         self.tokenizer = tokenizer
         self.label_smoothing, self.beam, self.length_penalty = label_smoothing, beam, length_penalty
-        self.bleu_lowercase, self.bleu_tokenize = bleu_lowercase, bleu_tokenize
+        self.bleu_lowercase, self.bleu_tokenize, self.sum_gradients = bleu_lowercase, bleu_tokenize, sum_gradients
         self.train_totals = Totals("loss")
         self.evaluation_totals = Totals("loss")
         self.translated: dict[int, Translated] = {}
@@ -89,10 +92,10 @@ class Translation(Task):
 
     def count_samples(self, batch: PairBatch) -> int:
         """Returns how many tokens of the target a batch holds."""
-        return int((batch.target[:, 1:] != PAD).sum())
+        return batch.tokens
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Returns the smoothed loss, a mean over the target's tokens, and what is shown: the same unsmoothed."""
+        """Returns the smoothed loss over the target's tokens, and what is shown: the mean, unsmoothed."""
         targets = batch.target[:, 1:]
         logits = self.model(batch.source, batch.target[:, :-1])
         count = self.count_samples(batch)
@@ -100,7 +103,8 @@ class Translation(Task):
         self.train_totals.add(count, loss=plain)
         # Of all processes, whose mean is made: one that a small batch leaves without a sentence has no tokens.
         mean_count = total(count)[0] / world()
-        return {"loss": smoothed / mean_count, "shown": plain.detach() / mean_count}
+        loss = smoothed * world() if self.sum_gradients else smoothed / mean_count
+        return {"loss": loss, "shown": plain.detach() / mean_count}
 
     def on_train_epoch_end(self) -> None:
         """Reports the mean over the epoch."""
@@ -117,7 +121,7 @@ class Translation(Task):
         self.evaluation_totals.add(self.count_samples(batch), loss=nats)
         tokens = translate(self.translator, batch.source, PAD, BEGIN, END, beam, self.length_penalty)
         said = self.tokenizer.decode_all(tokens)
-        for place, text, (source, reference) in zip(batch.places.tolist(), said, batch.texts, strict=True):
+        for place, text, (source, reference) in zip(batch.places, said, batch.texts, strict=True):
             self.translated[place] = Translated(source, text, reference)
 
     def _report(self, split: str) -> None:
