@@ -62,6 +62,15 @@ def test_mistakes_found_before_torch_is_imported(words, told, one_line_error, tm
         (["data=mnist", "data.dir=/nowhere"], "/nowhere"),
         (["optimizer.lr=-1"], "cannot be built"),
         (["data.batch_size=100000"], "data.batch_size=100000"),
+        (
+            [
+                "model=lenet5_modern",
+                "scheduler=one_cycle_vgg_cifar_short",
+                "scheduler.total_steps=1",
+                "scheduler_interval=step",
+            ],
+            "scheduler.total_steps=1 is over before the run, which takes 2: give scheduler.total_steps=2",
+        ),
     ],
 )
 @pytest.mark.usefixtures("in_this_process")

@@ -233,6 +233,8 @@ FAST = ["trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_tra
          "the data from ptb, wikitext2, tinyshakespeare, python_docs, textfile"),
         (["data=ptb"], "lenet5 is a model for image_classification, which data=ptb is not for"),
         (["data=ptb", "model=lenet5"], "or the data from digits, mnist"),
+        (["data=ptb", "model=lenet5"], "imagenet; `zoo info lenet5` has those whose size fits"),
+        (["data=gaussians_8", "model=lenet5"], "lenet5 is a model for image_classification, which data=gaussians_8"),
         (["data=python_docks", "model=lstm_small"], "unknown data 'python_docks': did you mean python_docs"),
         (["model=lstm_smal"], "unknown model 'lstm_smal': did you mean lstm_small"),
         (["model=lstm_small", "task=image_classification"], "lstm_small is a model for task=language_modeling"),

@@ -162,13 +162,25 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(reference: RunFol
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_longer_run_goes_on_from_a_shorter_one_s_checkpoint():
-    victim = Victim([*WORDS, "trainer.max_epochs=1", "select=last"])
+    victim = Victim([*WORDS, "trainer.max_epochs=1", "select=last", "scheduler=none"])
     victim.start()
     victim.wait_for(lambda: victim.epochs() == 1)
     victim.hit(signal.SIGKILL)
     victim.run.summary.unlink(missing_ok=True)
     assert main(["train", f"resume={victim.run.path}", "trainer.max_epochs=2"]) == 0
     assert [row["epoch"] for row in rows(victim.run) if row["row"] == "epoch"] == ["0", "1"]
+
+
+def test_a_cosine_cannot_become_longer_underway(one_line_error):
+    run = prepare_run(WORDS)
+    told = one_line_error("train", f"resume={run.path}", "trainer.max_epochs=5")
+    assert "scheduler.T_max=3 is over before trainer.max_epochs=5" in told
+    assert "give scheduler.T_max=5 too" in one_line_error("train", f"from_run={run.path}", "trainer.max_epochs=5")
+    assert run.read_config()["trainer"]["max_epochs"] == 3
+    longer = prepare_run([f"from_run={run.path}", "trainer.max_epochs=5", "scheduler.T_max=5"])
+    assert longer.read_config()["scheduler"]["T_max"] == 5
+    shorter = prepare_run([f"resume={run.path}", "trainer.max_epochs=2"])
+    assert shorter.read_config()["trainer"]["max_epochs"] == 2
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -250,3 +250,9 @@ DATASETS: dict[str, DatasetEntry] = {
         0,
     ),
 }
+
+
+def datasets_for(task: str) -> list[str]:
+    """Returns the datasets that a task can learn from: images to be told apart are images to be imitated, too."""
+    tasks = {task, "image_classification"} if task == "adversarial" else {task}
+    return [name for name, entry in DATASETS.items() if entry.task in tasks]

@@ -1,6 +1,7 @@
 """What all learning problems share: the model, its optimizer and schedule, and how the trainer talks to them."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from zoo.errors import ZooError
 from zoo.metrics.ranks import share_first
 from zoo.metrics.totals import Totals
 
@@ -93,12 +95,26 @@ class Task(LightningModule):
         self.on_validation_start()
 
     def configure_optimizers(self) -> Any:
-        """Hands Lightning the optimizer and its schedule."""
+        """Hands Lightning the optimizer and its schedule.
+
+        Raises:
+            ZooError: The schedule is one of so many steps, and the run takes more.
+        """
         optimizer = self._optimizer(self.model.named_parameters())
         if self._scheduler is None:
             return optimizer
-        schedule = {"scheduler": self._scheduler(optimizer), "interval": self._scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        schedule = self._scheduler(optimizer)
+        length = getattr(schedule, "total_steps", None)  # of OneCycleLR, which goes no step further
+        if length is not None and length < (steps := self._schedule_steps()):
+            raise ZooError(f"scheduler.total_steps={length} is over before the run, which takes {steps:g}: give "
+                           f"scheduler.total_steps={steps:g}")  # fmt: skip
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self._scheduler_interval}}
+
+    def _schedule_steps(self) -> float:
+        """Returns how often the schedule steps in the whole run."""
+        if self._scheduler_interval == "step":
+            return self.trainer.estimated_stepping_batches
+        return math.inf if self.trainer.max_epochs in (None, -1) else self.trainer.max_epochs
 
     def publish(self, split: str, metrics: dict[str, float]) -> None:
         """Makes metrics known to the trainer, its callbacks and its loggers under `<split>/<name>`."""

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.data.catalog import DATASETS
-from zoo.data.spec import SPEC_OF_TASK
+from zoo.data.catalog import DATASETS, datasets_for
 from zoo.errors import ZooError, unknown
 from zoo.models.catalog import MODELS
 from zoo.training.compose import unknown_key
@@ -118,11 +117,11 @@ def _check_names(config: dict[str, Any]) -> None:
         raise ZooError(f"{model} is a model for task={MODELS[model].task}, the config says task={task}")
     data = config["data"]["name"]
     if model in MODELS and data in DATASETS:
-        taken, given = SPEC_OF_TASK[MODELS[model].task], SPEC_OF_TASK[DATASETS[data].task]
-        if taken is not given:
-            fitting = ", ".join(name for name, entry in DATASETS.items() if SPEC_OF_TASK[entry.task] is taken)
+        possible = datasets_for(MODELS[model].task)
+        if data not in possible:
             raise ZooError(f"{model} is a model for {MODELS[model].task}, which data={data} is not for: "
-                           f"choose a model with model=…, or the data from {fitting}")  # fmt: skip
+                           f"choose a model with model=…, or the data from {', '.join(possible)}; `zoo info {model}` "
+                           "has those whose size fits")  # fmt: skip
 
 
 def _averages(config: dict[str, Any]) -> bool:
@@ -175,6 +174,11 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
     if scheduler.get("T_max", 1) in (None, -1, 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
                        "trainer.max_epochs=… and scheduler_interval=epoch")  # fmt: skip
+    length, epochs = scheduler.get("T_max"), trainer.get("max_epochs")
+    if interval == "epoch" and type(length) is type(epochs) is int and length < epochs:
+        # Composed, the one follows the other; frozen in a run that is gone on with, it is a number.
+        raise ZooError(f"scheduler.T_max={length} is over before trainer.max_epochs={epochs}, and the step size would "
+                       f"rise again: give scheduler.T_max={epochs} too")  # fmt: skip
     if interval == "step" and scheduler.get("T_max") == trainer.get("max_epochs", 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} would count steps, not epochs: add "
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip

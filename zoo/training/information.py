@@ -10,14 +10,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.data.catalog import DATASETS
+from zoo.data.catalog import DATASETS, datasets_for
 from zoo.errors import ZooError, unknown
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.pretrained.hub import list_pretrained, pretrained_card, shipped_releases
 from zoo.training.compose import compose, resolve
 from zoo.training.listing import claim_text
-from zoo.training.records import all_records, chosen, claims_of, experiments
+from zoo.training.records import all_records, chosen, claims_of, current_claims, experiments
 from zoo.training.reference import key_meanings, top_level_types
 from zoo.training.screen import columns, show
 from zoo.training.tables import measured, unit_text
@@ -68,17 +68,17 @@ def typed_value(value: Any) -> str:
 
 
 def _experiment_rows(table: Table, keep: Callable[[str, dict[str, Any]], bool]) -> None:
-    """Adds the experiments that are kept: the paper's number, ours, and what differs from the paper."""
+    """Adds the experiments that are kept: the published number, ours, and what differs from the paper."""
     records = all_records()
     for name, experiment in experiments().items():
         if not keep(name, experiment):
             continue
         for claim in claims_of(experiment):
-            paper = f"{name}: paper {claim_text(claim)} ({claim['where']})"
+            published = f"{name}: published {claim_text(claim)} ({PAPERS[claim['paper']].short}, {claim['where']})"
             runs = records.get(name, [])
             ours = f"ours {measured(runs, claim)}{unit_text(claim)}, seeds {len(runs)}" if runs else "no record yet"
             why = f"; {claim['miss']}" if runs and "miss" in claim else ""
-            table.add_row("experiment", escape(f"{paper}; {ours}; protocol {claim['protocol']}{why}"))
+            table.add_row("experiment", escape(f"{published}; {ours}; protocol {claim['protocol']}{why}"))
 
 
 def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
@@ -134,12 +134,10 @@ def _model(name: str) -> None:
     sizes = [f"{key}={entry.parameters[key].default}" for key in entry.from_spec]
     table.add_row("parameters", f"{catalogued.parameters:,}" + (f", with {', '.join(sizes)}" if sizes else ""))
     table.add_row("task", catalogued.task)
-    # Images to be told apart are images to be imitated as well.
-    tasks = {catalogued.task} | ({"image_classification"} if catalogued.task == "adversarial" else set())
     fitting = [
         dataset
-        for dataset, data in DATASETS.items()
-        if data.task in tasks and (data.spec is None or not entry.fits or entry.fits(data.spec) is None)
+        for dataset in datasets_for(catalogued.task)
+        if (spec := DATASETS[dataset].spec) is None or not entry.fits or entry.fits(spec) is None
     ]
     table.add_row("data that fit", ", ".join(fitting))
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "model") == name)
@@ -170,8 +168,10 @@ def _experiment(name: str) -> None:
     table.add_row("command", f"zoo train experiment={name}")
     table.add_row("model", config["model"]["name"])
     table.add_row("data", config["data"]["name"])
-    for paper in dict.fromkeys(claim["paper"] for claim in claims_of(config)):
-        table.add_row("paper", str(PAPERS[paper]))
+    own = MODELS[config["model"]["name"]].paper
+    table.add_row("paper", str(PAPERS[own]))
+    for paper in dict.fromkeys(claim["paper"] for claim in claims_of(config) if claim["paper"] != own):
+        table.add_row("beside", str(PAPERS[paper]))
     _experiment_rows(table, lambda candidate, _: candidate == name)
     for record in all_records().get(name, []):
         hardware = record["hardware"]
@@ -197,8 +197,8 @@ def _card_value(key: str, value: Any) -> str:
 def _release(name: str) -> None:
     card = pretrained_card(name)
     table = columns()
-    for claim in claims_of(card):
-        table.add_row("paper", str(PAPERS[claim["paper"]]) if claim["paper"] in PAPERS else claim["paper"])
+    for claim in current_claims(card):
+        table.add_row("published in", str(PAPERS[claim["paper"]]) if claim["paper"] in PAPERS else claim["paper"])
         table.add_row("claim", escape(f"{claim_text(claim)} ({claim['where']}); protocol {claim['protocol']}"))
     for key in ("source", "url", "metrics", "reported", "model", "arguments", "parameters", "task", "data",
                 "preprocessing", "class_names", "experiment", "seed", "commit", "versions", "licence"):  # fmt: skip
