@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.windows import per_channel
+from zoo.data.windows import per_channel, to_device
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -102,7 +102,7 @@ def affine(images: Tensor, matrices: Tensor, fill: float | Sequence[float] = 0.0
     height, width = images.shape[-2:]
     half = torch.tensor([width / 2, height / 2], dtype=matrices.dtype)
     # grid_sample counts in halves of width and height.
-    theta = (matrices / half.view(2, 1)).to(images.device, images.dtype)  # (B, 2, 3)
+    theta = to_device((matrices / half.view(2, 1)).to(images.dtype), images.device)  # (B, 2, 3)
     x = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
     y = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
     rows, columns = torch.meshgrid(y, x, indexing="ij")

@@ -12,14 +12,20 @@ from zoo.metrics.ranks import of_all_ranks, of_this_rank
 
 
 class GeneratorStates(Callback):
-    """Saves and restores the global generators of Python, NumPy, torch and CUDA: dropout goes on where it stopped.
+    """Saves and restores the global generators of Python, NumPy, torch and the GPU: dropout goes on where it stopped.
 
-    Each of several processes has its own, so that what is dropped is not the same in all their shares of a batch.
+    Each of several processes has its own, so that what is dropped is not the same in all their shares of a batch. Of a
+    machine's GPUs it is the one that the process trains on, which may have another number when the run goes on.
     Loaders draw from generators of their own; they are not kept here.
     """
 
     def __init__(self) -> None:
         self._to_restore: dict[str, Any] | None = None
+        self._device = torch.device("cpu")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Learns on which device the process trains."""
+        self._device = trainer.strategy.root_device
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states as plain Python and tensors, so that the checkpoint loads without running code."""
@@ -30,7 +36,7 @@ class GeneratorStates(Callback):
             "python": [version, list(words), gauss],
             "numpy": {**numpy_state, "state": {"key": key, "pos": int(numpy_state["state"]["pos"])}},
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda": [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else [],
         }
         return of_all_ranks(own)
 
@@ -50,8 +56,8 @@ class GeneratorStates(Callback):
         key = state["numpy"]["state"]["key"].numpy().astype(np.uint32)
         np.random.set_state({**state["numpy"], "state": {"key": key, "pos": state["numpy"]["state"]["pos"]}})  # noqa: NPY002
         torch.set_rng_state(state["torch"].cpu())
-        if state["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])
+        if state["cuda"] and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"][0].cpu(), self._device)
 
 
 def _seed(seed: int) -> None:
