@@ -53,7 +53,7 @@ def test_returns_are_drawn_over_steps_each_seed_by_itself():
     group = [
         {
             "samples": 600,
-            "curve": {"epoch": [1.0, 2.0, 3.0], "eval/return": [value, 2 * value, 30.0], "train/q": [1.0, 2.0]},
+            "curve": {"epoch": [1.0, 2.0, 3.0], "eval/return": [value, 2 * value, 30.0], "train/q": [None, 1.0, 2.0]},
         }
         for value in (10.0, 14.0)
     ]  # no update in the first epoch

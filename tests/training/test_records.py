@@ -12,9 +12,10 @@ import yaml
 
 from zoo.errors import ZooError
 from zoo.training import reproduce as reproducing
-from zoo.training.records import all_records, make_record, write_record
+from zoo.training.records import _curve, all_records, curve_of, make_record, write_record
 from zoo.training.run_folder import RunFolder, config_hash
 from zoo.training.start import prepare_run
+from zoo.training.tables import long_page
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -47,6 +48,32 @@ def test_a_record_tells_what_was_measured(trained, tmp_path: Path):
     assert record["curve"]["test/error"]
     assert all(len(values) == 2 for values in record["curve"].values())
     assert all_records(tmp_path) == {"lenet5_modern_tiny": [record]}
+
+
+def test_a_run_that_was_resumed_elsewhere_says_so(trained, tmp_path: Path):
+    run = copy_of(trained.run, tmp_path / "run")
+    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    own = {key: environment[key] for key in ("commit", "dirty", "versions", "hardware")}
+    run.environment.write_text(json.dumps(environment | {"dirty": False}))
+    assert "earlier" not in make_record(run)
+    assert make_record(run)["dirty"] is False
+    other = own | {"commit": "0123456789abcdef", "dirty": True}
+    run.environment.write_text(json.dumps(environment | {"dirty": False, "earlier": [other]}))
+    record = make_record(run)
+    assert record["earlier"] == [other]
+    assert record["dirty"] is True
+    assert f"`0123456789`, `{(own['commit'] or 'unknown')[:10]}`" in long_page({"lenet5_modern_tiny": [record]})
+
+
+def test_curves_of_what_is_not_measured_each_epoch_are_as_long(tmp_path: Path):
+    rows = ["row,epoch,step,train/loss,val/error", "step,0,7,9,", "epoch,0,10,1.5,", "epoch,1,20,1.25,30",
+            "epoch,2,30,1,", "epoch,3,40,0.5,20"]  # fmt: skip
+    (tmp_path / "metrics.csv").write_text("\n".join(rows))
+    curve = _curve(tmp_path / "metrics.csv")
+    assert curve == {"epoch": [1, 2, 3, 4], "train/loss": [1.5, 1.25, 1, 0.5], "val/error": [None, 30, None, 20]}
+    assert curve_of({"curve": curve}, "val/error") == ([2, 4], [30, 20])
+    thinned = _curve(tmp_path / "metrics.csv", most=2)
+    assert thinned == {"epoch": [2, 4], "train/loss": [1.25, 0.5], "val/error": [30, 20]}
 
 
 def test_a_run_that_has_not_finished_makes_no_record(trained, tmp_path: Path):

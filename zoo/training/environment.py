@@ -14,6 +14,7 @@ _PACKAGES = (
     "landmark-zoo", "torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "scikit-learn",
     "tokenizers", "sacrebleu", "gymnasium", "ale-py", "MinAtar",
 )  # fmt: skip
+_MATTERS = ("commit", "dirty", "versions", "hardware")  # to a result, of what changes from start to start
 
 
 def installed(package: str) -> str | None:
@@ -42,9 +43,10 @@ def _git(*arguments: str) -> str | None:
 
 
 def commit() -> dict[str, Any]:
-    """Returns the commit of the checkout (`ZOO_COMMIT` where there is none) and whether files differ from it."""
+    """Returns the commit of the checkout (`ZOO_COMMIT` where there is none) and whether code or configs differ."""
     head = _git("rev-parse", "HEAD") or os.environ.get("ZOO_COMMIT")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    # Records and tables are renewed between the seeds of one command.
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "zoo", "configs", "scripts", "pyproject.toml")
     return {"commit": head, "dirty": bool(changes) if changes is not None else None}
 
 
@@ -79,11 +81,38 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
+def earlier(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns on what else a run has trained, in the order of its starts.
+
+    Args:
+        before: The environment of its last start, None where it begins.
+        now: The one it goes on with.
+    """
+    if before is None:
+        return []
+    *starts, last = ({key: each[key] for key in _MATTERS} for each in (*before.get("earlier", []), before, now))
+    return [start for place, start in enumerate(starts) if start != last and start not in starts[:place]]
+
+
 def environment(
-    device: torch.device, seed: int, command: list[str], checksums: dict[str, str], processes: int = 1
+    device: torch.device,
+    seed: int,
+    command: list[str],
+    checksums: dict[str, str],
+    processes: int = 1,
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Returns the content of a run's environment.json."""
-    return {
+    """Returns the content of a run's environment.json.
+
+    Args:
+        device: What trains.
+        seed: Of the run.
+        command: What was typed.
+        checksums: SHA-256 of the dataset's files.
+        processes: How many train together.
+        before: The content so far, of a run that goes on: where that differs, `earlier` keeps it.
+    """
+    now = {
         "versions": versions(),
         **commit(),
         "hardware": hardware(device) | ({"processes": processes} if processes > 1 else {}),
@@ -92,3 +121,4 @@ def environment(
         "command": command,
         "dataset_sha256": checksums,
     }
+    return now | {"earlier": earlier(before, now)}

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 
 from zoo.tasks.curves import PALETTE
 from zoo.tasks.translation_figures import names_of_groups
-from zoo.training.records import all_records, claims_of
+from zoo.training.records import all_records, claims_of, curve_of
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]  # of each experiment, in order of the seeds
 
 
 def _draw_seeds(axes: Axes, records: Sequence[Mapping[str, Any]], metric: str, label: str, **line: Any) -> None:
     """Draws the mean of a curve over the seeds, and between which values the seeds lie."""
-    epochs = records[0]["curve"]["epoch"]
-    columns = list(zip(*(record["curve"][metric] for record in records), strict=False))
+    epochs = curve_of(records[0], metric)[0]
+    columns = list(zip(*(curve_of(record, metric)[1] for record in records), strict=False))
     mean = [sum(values) / len(values) for values in columns]
     axes.plot(epochs[: len(mean)], mean, label=label, **line)
     if len(records) > 1:
@@ -102,13 +102,14 @@ def returns_and_values(experiment: str, records: Records) -> Figure | None:
     figure = Figure(figsize=(10.4, 4.0), layout="constrained")
     panels = (("eval/return", "return in evaluation"), ("train/q", "mean value of the best action"))
     for axes, (metric, label), colour in zip(figure.subplots(1, 2), panels, PALETTE, strict=False):
-        steps = [epoch * group[0]["samples"] / group[0]["curve"]["epoch"][-1] for epoch in group[0]["curve"]["epoch"]]
-        curves = [record["curve"][metric] for record in group]
+        an_epoch = group[0]["samples"] / group[0]["curve"]["epoch"][-1]
+        steps = [epoch * an_epoch for epoch in curve_of(group[0], metric)[0]]
+        curves = [curve_of(record, metric)[1] for record in group]
         for curve in curves:
-            axes.plot(steps[-len(curve) :], curve, color=colour, alpha=0.4, linewidth=1.0)
+            axes.plot(steps[: len(curve)], curve, color=colour, alpha=0.4, linewidth=1.0)
         mean = [sum(values) / len(values) for values in zip(*curves, strict=False)]
         axes.plot(
-            steps[-len(mean) :],
+            steps[: len(mean)],
             mean,
             color=colour,
             linewidth=2.2,

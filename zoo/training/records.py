@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,19 +25,29 @@ def read_experiment(name: str) -> dict[str, Any]:
 
 
 def claims_of(holder: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the paper's numbers that a config, summary or record carries, always as a list."""
+    """Returns the published numbers that a config, summary or record carries, always as a list."""
     claim = holder.get("claim")
     return claim if isinstance(claim, list) else [claim] if claim else []
 
 
+def current_claims(holder: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the claims of a record or card as its experiment's file words them now, without a file as it does itself.
+
+    What is measured never changes, but what is said of the protocol and its source may become clearer.
+    """
+    name = holder.get("experiment")
+    there = name and (shipped("configs") / "experiment" / f"{name}.yaml").is_file()
+    return claims_of(read_experiment(name) if there else holder)
+
+
 def missed(records: list[dict[str, Any]], claim: dict[str, Any]) -> bool:
-    """Says whether what the records of an experiment measured, their mean, is worse than the paper's number."""
+    """Says whether what the records of an experiment measured, their mean, is worse than the published number."""
     ours = fmean(record["metrics"][claim["metric"]] for record in records)
     return ours > claim["reported"] if claim["direction"] == "min" else ours < claim["reported"]
 
 
 def reasons_of_misses(experiment: dict[str, Any]) -> dict[str, str]:
-    """Returns why our numbers are worse than the paper's, by metric, as an experiment's file says."""
+    """Returns why our numbers are worse than the published ones, by metric, as an experiment's file says."""
     return {claim["metric"]: claim["miss"] for claim in claims_of(experiment) if "miss" in claim}
 
 
@@ -69,16 +80,27 @@ def record_of(card: dict[str, Any]) -> dict[str, Any] | None:
     return next((record for record in group if record["seed"] == card["seed"]), None)
 
 
-def _curve(metrics_file: Path, most: int = 200) -> dict[str, list[float]]:
-    """Returns the metrics of each epoch as short arrays, thinned evenly to at most `most` points."""
+def _curve(metrics_file: Path, most: int = 200) -> dict[str, list[float | None]]:
+    """Returns the metrics of each epoch as arrays of one length, None where one was not measured.
+
+    They are thinned evenly to at most `most` epochs, the last one among them.
+    """
     from zoo.tasks.curves import epoch_curves
 
-    curve: dict[str, list[float]] = {}
-    for name, (epochs, values) in epoch_curves(metrics_file).items():
-        stride = -(-len(values) // most)
-        curve["epoch"] = [float(epoch) for epoch in epochs[::stride]]
-        curve[name] = [float(f"{value:.5g}") for value in values[::stride]]
+    found = {name: dict(zip(*curve, strict=True)) for name, curve in epoch_curves(metrics_file).items()}
+    epochs = sorted({epoch for values in found.values() for epoch in values})
+    kept = epochs[:: -max(1, -(-len(epochs) // most))][::-1]
+    curve: dict[str, list[float | None]] = {"epoch": [float(epoch) for epoch in kept]}
+    for name, values in found.items():
+        curve[name] = [float(f"{values[epoch]:.5g}") if epoch in values else None for epoch in kept]
     return curve
+
+
+def curve_of(record: Mapping[str, Any], metric: str) -> tuple[list[float], list[float]]:
+    """Returns the epochs at which a metric was measured, counted from 1, and its values."""
+    points = zip(record["curve"]["epoch"], record["curve"][metric], strict=True)
+    measured = [(epoch, value) for epoch, value in points if value is not None]
+    return [epoch for epoch, _ in measured], [value for _, value in measured]
 
 
 def _command(overrides: list[str], seed: int) -> str:
@@ -103,6 +125,7 @@ def make_record(run: RunFolder) -> dict[str, Any]:
         raise ZooError(f"{run.path} was modified ({' '.join(typed['modified'])}): no record is made of it; "
                        "a protocol worth recording is an experiment file of its own")  # fmt: skip
     environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    earlier = environment.get("earlier", [])  # where it was resumed elsewhere
     card = json.loads((run.release / "card.json").read_text(encoding="utf-8"))
     config = run.read_config()
     measured = ("headline", "claim", "metrics", "details", "selection")
@@ -119,9 +142,10 @@ def make_record(run: RunFolder) -> dict[str, Any]:
         "config_hash": summary["config_hash"],
         "command": _command(typed["overrides"], summary["seed"]),
         "commit": environment["commit"],
-        "dirty": environment["dirty"],
+        "dirty": environment["dirty"] or any(start["dirty"] for start in earlier),
         "versions": environment["versions"],
         "hardware": environment["hardware"],
+        **({"earlier": earlier} if earlier else {}),
         "dataset_sha256": environment["dataset_sha256"],
         "weights_sha256": card["sha256"]["model.safetensors"],
         "curve": _curve(run.metrics),

@@ -1,5 +1,6 @@
 """The shared trainer: builds what a frozen config names, trains, tests the selected weights, writes the folder."""
 
+import json
 import sys
 from typing import Any
 
@@ -91,7 +92,10 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
         run.summary.unlink(missing_ok=True)
         device = trainer.strategy.root_device
         checksums = built.data.dataset.checksums
-        write_json(run.environment, environment(device, config["seed"], sys.orig_argv, checksums, trainer.world_size))
+        goes_on = resume_from is not None and run.environment.exists()
+        before = json.loads(run.environment.read_text(encoding="utf-8")) if goes_on else None
+        now = environment(device, config["seed"], sys.orig_argv, checksums, trainer.world_size, before)
+        write_json(run.environment, now)
         loggers.begin(trainer.loggers, config)
     if resume_from is None and trainer.is_global_zero:
         MetricsFile(run.metrics).truncate(0)  # rows of an attempt that ended before its first checkpoint
