@@ -220,6 +220,22 @@ def test_losses_are_equations_8_and_9(distances, j, data):
     )
 
 
+@pytest.mark.parametrize("distances", [[0.5, *[3.0] * 9], [20.0] * 10, [1000.0] * 10])
+def test_the_posterior_is_that_of_equation_9(distances: list[float]):
+    likelihoods = [math.exp(-distance) for distance in distances]
+    evidence = math.exp(-10.0) + sum(likelihoods)
+    posterior = lenet5("discriminative", j=10.0).posterior(-torch.tensor([distances], dtype=torch.float64))
+    assert posterior[0].tolist() == pytest.approx([each / evidence for each in likelihoods], rel=1e-12)
+    even = lenet5().posterior(-torch.tensor([distances], dtype=torch.float64))
+    assert float(even.sum()) == pytest.approx(1)
+
+
+def test_the_loss_is_that_of_the_posterior():
+    scores, labels = -30 * torch.rand(6, 10, dtype=torch.float64), torch.arange(6)
+    net = lenet5("discriminative", j=10.0)
+    torch.testing.assert_close(net.loss(scores, labels), F.nll_loss(net.posterior(scores).log(), labels))
+
+
 def test_discriminative_loss_without_rubbish_class_is_cross_entropy():
     scores = -300 * torch.rand(6, 10, dtype=torch.float64)
     labels = torch.arange(6)

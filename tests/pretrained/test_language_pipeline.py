@@ -176,6 +176,16 @@ def test_the_command_tells_a_file_s_perplexity(words: Path, tmp_path: Path, caps
     assert capsys.readouterr().out == f"{tmp_path / 'text.txt'}: perplexity {value:.4g} per word\n"
 
 
+def test_the_command_tells_what_the_model_does_not_know(words: Path, characters: Path, tmp_path: Path, capsys):
+    assert zoo.pipeline(words).unknown("the Zebras said qwxz\nthe Zebras") == ["Zebras", "qwxz", "Zebras"]
+    assert zoo.pipeline(characters).unknown("abc") == []
+    assert main(["predict", str(words), "the Zebras said qwxz Zebras", "--max-tokens", "2"]) == 0
+    assert capsys.readouterr().err == "the model does not know Zebras, qwxz\n"
+    (tmp_path / "text.txt").write_text("the Zebras said\n")
+    assert main(["predict", str(words), "--perplexity", str(tmp_path / "text.txt")]) == 0
+    assert capsys.readouterr().out.endswith(" per word, 1 of them unknown to the model\n")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -206,8 +206,23 @@ class LeNet5(nn.Module):
         right = F.nll_loss(scores, labels)  # equation 8: the mean of y at the right class
         if self.criterion == "mse":
             return right
+        return right + self._evidence(scores).mean()  # equation 9
+
+    def _evidence(self, scores: Tensor) -> Tensor:
         rubbish = scores.new_tensor(-self.j)  # a class at the fixed distance j, beyond which none is pushed away
-        return right + torch.logaddexp(rubbish, scores.logsumexp(1)).mean()  # equation 9
+        return torch.logaddexp(rubbish, scores.logsumexp(1))
+
+    def posterior(self, scores: Tensor) -> Tensor:
+        """Returns how probable each digit is, `(B, 10)`; what is missing to 1 is the rubbish class of equation 9.
+
+        Equation 8 has no such class, and no probabilities: then it is the softmax.
+
+        Args:
+            scores: `(B, 10)` from `forward`.
+        """
+        if self.criterion == "mse":
+            return scores.softmax(1)
+        return (scores - self._evidence(scores)[:, None]).exp()
 
     def connections(self) -> dict[str, int]:
         """Returns the number of connections per layer, biases included, as Section II.B counts them."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from zoo.metrics.probabilities import class_probabilities
 from zoo.metrics.ranks import gathered, total, weight_of_mean
 from zoo.metrics.totals import Totals
 from zoo.tasks.task import Task
@@ -118,8 +118,7 @@ class ImageClassification(Task):
         images, labels = batch[0], batch[1].cpu()
         if images.ndim == 5:
             images = images[:, 0]  # a figure shows the first view
-        probabilities = F.softmax(scores.float(), 1).cpu()
-        confidence, answers = probabilities.max(1)
+        confidence, answers = class_probabilities(self.model, scores).cpu().max(1)
         pairs = labels * len(self.class_names) + answers
         self.confusion += torch.bincount(pairs, minlength=self.confusion.numel()).view_as(self.confusion)
         wrong = torch.nonzero(answers != labels).flatten().tolist()

@@ -13,6 +13,7 @@ from zoo.data.mean_image import decode
 from zoo.data.pictures import cut_centre, in_channels, pixels_of, scale_shorter_side
 from zoo.data.views import centre_crop
 from zoo.errors import ZooError
+from zoo.metrics.probabilities import class_probabilities
 from zoo.pretrained.pipelines.pictures import is_batch, open_picture, to_pixels
 from zoo.pretrained.release import load_release
 
@@ -37,7 +38,8 @@ class Prediction:
     Attributes:
         label: The most probable class.
         probability: Of that class, in 0..1.
-        probabilities: Every class, the most probable first.
+        probabilities: Every class, the most probable first. They add up to 1, or to less where a model, `lenet5`, may
+            find a picture to be in none of them.
         inverted: The picture had a bright border where the training data is dark, so black and white were swapped.
     """
 
@@ -144,8 +146,8 @@ class ImageClassificationPipeline:
     """Pictures to labels with probabilities.
 
     Args:
-        model: Maps `(B, C, H, W)` to scores `(B, classes)`, on any device. Their softmax is the probability; for
-            `lenet5` that is the posterior of equation 9 of LeCun et al. 1998 without its rubbish class.
+        model: Maps `(B, C, H, W)` to scores `(B, classes)`, on any device. Their softmax is the probability; `lenet5`
+            has the posterior of equation 9 of LeCun et al. 1998, to whose rubbish class goes what is like no digit.
         card: Of its release.
 
     Raises:
@@ -249,7 +251,8 @@ class ImageClassificationPipeline:
             images, inverted = self._prepare(pictures[start : start + at_once], named)
             with torch.inference_mode():
                 scores = self.model(images.to(tensor.device)).float().cpu()  # (B, classes)
-            predictions += [self._answer(*each) for each in zip(scores.softmax(1), inverted, strict=True)]
+            shares = class_probabilities(self.model, scores)
+            predictions += [self._answer(*each) for each in zip(shares, inverted, strict=True)]
         return predictions
 
     def _answer(self, shares: Tensor, inverted: bool) -> Prediction:

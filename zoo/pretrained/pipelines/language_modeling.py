@@ -1,6 +1,7 @@
 """Texts from a language model: what it writes on, and how well it foresees a text of yours."""
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.data.text_file import read_text_file
-from zoo.data.vocabulary import VOCABULARY, Vocabulary
+from zoo.data.vocabulary import VOCABULARY, Vocabulary, split_tokens
 from zoo.decoding.sampling import check_sampling, sample
 from zoo.errors import ZooError
 from zoo.pretrained.release import load_release, read_files
@@ -149,6 +150,15 @@ class LanguageModelingPipeline:
         mean = nats / predicted
         return math.exp(mean) if mean < 700 else math.inf
 
+    def unknown(self, text: str) -> list[str]:
+        """Returns the tokens of a text, in their order, that the model takes for `<unk>`."""
+        vocabulary = self.vocabulary
+        if vocabulary.unknown is None:
+            return []
+        pieces = split_tokens(text, vocabulary.style)
+        numbers = vocabulary.encode_tokens(pieces).tolist()
+        return [piece for piece, number in zip(pieces, numbers, strict=True) if number == vocabulary.unknown]
+
     def answer(
         self,
         texts: list[str],
@@ -181,7 +191,9 @@ class LanguageModelingPipeline:
             if texts:
                 raise ZooError("give prompts to write on, or --perplexity FILE, not both")
             text = read_text_file(Path(perplexity), "--perplexity")
-            yield f"{perplexity}: perplexity {self.perplexity(text):.4g} per {self.vocabulary.level}\n"
+            yield f"{perplexity}: perplexity {self.perplexity(text):.4g} per {self.vocabulary.level}"
+            unknown = self.unknown(text)
+            yield f", {len(unknown):,} of them unknown to the model\n" if unknown else "\n"
             return
         if not texts:
             raise ZooError('give a text to write on, such as "the company said", or --perplexity FILE')
@@ -190,3 +202,5 @@ class LanguageModelingPipeline:
             yield text if self.vocabulary.level == "character" else f"{text} "
             yield from pieces
             yield "\n"
+            if unknown := dict.fromkeys(self.unknown(text)):
+                print(f"the model does not know {', '.join(unknown)}", file=sys.stderr)
