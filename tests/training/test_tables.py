@@ -31,6 +31,7 @@ def records(trained) -> dict[str, list[dict[str, Any]]]:
     for seed, (error, seconds) in enumerate(((0.90, 30), (1.00, 60), (1.25, 120)), 1):
         one = copy.deepcopy(record) | {"seed": seed, "duration_s": seconds}
         one["metrics"]["test/error"] = one["headline"]["value"] = error
+        one["dirty"] = False
         one["command"] = f"zoo train experiment=lenet5_modern_tiny seed={seed}"
         group.append(one)
     return {"lenet5_modern_tiny": group}
@@ -63,8 +64,8 @@ def test_readme_s_row(records):
     shown = dict(zip(cells(header), cells(row), strict=True))
     assert shown == {
         "experiment": "`lenet5_modern_tiny`",
-        "the paper's number": "LeCun 1998, Section III.B, Figure 9",
-        "paper": "0.95 %",
+        "published in": "LeCun 1998, Section III.B, Figure 9",
+        "published": "0.95 %",
         "ours": "**1.050 ± 0.180** %",
         "seeds": "3",
         "protocol": "reduced",
@@ -90,6 +91,32 @@ def test_several_claims_are_several_rows(records):
     assert measured(several["lenet5_modern_tiny"], {"metric": "test/accuracy", "reported": 99}) == "99.0 ± 0.2"
 
 
+def test_a_number_of_another_paper_is_marked(records):
+    assert "†" not in short_part(records)
+    other = copy.deepcopy(records)
+    for record in other["lenet5_modern_tiny"]:
+        record["claim"]["paper"] = "liu2017"
+    row, note = short_part(other).splitlines()[2:5:2]
+    assert "| Liu 2017, Section III.B, Figure 9 | 0.95 % † |" in row
+    assert note.startswith("† Not a number of the network's own paper")
+
+
+def test_claims_are_worded_as_the_experiment_s_file_words_them(records):
+    known = copy.deepcopy(records)
+    for record in known["lenet5_modern_tiny"]:
+        record["experiment"] = "lenet5_modern_mnist"
+    assert "reduced: another network than the paper's" in long_page(known)
+    assert "reduced: two passes" not in long_page(known)
+
+
+def test_code_that_was_changed_is_told(records):
+    assert "` and changes |" not in long_page(records)
+    changed = copy.deepcopy(records)
+    for record in changed["lenet5_modern_tiny"]:
+        record["dirty"] = True
+    assert long_page(changed).count("` and changes |") == 3
+
+
 def test_the_long_page_shows_every_seed_with_its_command(records):
     page = long_page(records)
     assert "## lenet5_modern_tiny" in page
@@ -101,11 +128,11 @@ def test_the_long_page_shows_every_seed_with_its_command(records):
 
 
 def test_the_long_page_says_why_a_number_was_missed(records, monkeypatch: pytest.MonkeyPatch):
-    assert "Ours is worse than the paper's 0.95 %. Not explained yet." in long_page(records)
+    assert "Ours is worse than the published 0.95 %. Not explained yet." in long_page(records)
     claim = records["lenet5_modern_tiny"][0]["claim"]
     explained = {"lenet5_modern_tiny": {"claim": claim | {"miss": "Two passes are few."}}}
     monkeypatch.setattr(tables, "experiments", lambda: explained)
-    assert "Ours is worse than the paper's 0.95 %. Two passes are few." in long_page(records)
+    assert "Ours is worse than the published 0.95 %. Two passes are few." in long_page(records)
     better = copy.deepcopy(records)
     for record in better["lenet5_modern_tiny"]:
         record["metrics"]["test/error"] = 0.9
@@ -115,7 +142,7 @@ def test_the_long_page_says_why_a_number_was_missed(records, monkeypatch: pytest
 def test_readme_says_why_a_number_was_missed_and_what_has_none(records, monkeypatch: pytest.MonkeyPatch):
     part = short_part(records)
     assert part.startswith(short_table(records))
-    assert "- `lenet5_modern_tiny`: Ours is worse than the paper's 0.95 %. Not explained yet." in part
+    assert "- `lenet5_modern_tiny`: Ours is worse than the published 0.95 %. Not explained yet." in part
     assert "No network of these papers has a record yet: " in part
     assert "LeCun 1998" in part.splitlines()[-1], "the experiment recorded here is none of the shipped ones"
     monkeypatch.setattr(tables, "experiments", lambda: {})

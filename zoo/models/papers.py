@@ -107,6 +107,12 @@ PAPERS: dict[str, Paper] = {
         year=2018,
         venue="github.com/bentrevett/pytorch-seq2seq",
     ),
+    "liu2017": Paper(
+        title="Train CIFAR10 with PyTorch (pytorch-cifar)",
+        authors="Kuang Liu",
+        year=2017,
+        venue="github.com/kuangliu/pytorch-cifar",
+    ),
     "mnih2013": Paper(
         title="Playing Atari with Deep Reinforcement Learning",
         authors="Volodymyr Mnih, Koray Kavukcuoglu, David Silver, Alex Graves, Ioannis Antonoglou, Daan Wierstra, "

@@ -39,7 +39,7 @@ def how_to_try(card: dict[str, Any]) -> tuple[str, str]:
 
 
 def comparison(card: dict[str, Any]) -> list[str]:
-    """Returns a line for each number of the paper's: what it is, and what was measured instead."""
+    """Returns a line for each published number: what it is, and what was measured instead."""
     claims = card.get("claim") or []
     lines = []
     for claim in claims if isinstance(claims, list) else [claims]:
@@ -50,7 +50,7 @@ def comparison(card: dict[str, Any]) -> list[str]:
             ours = f"of the training, see docs/results.md ({own})"
         else:
             ours = f"{measured:.4g} with these weights"
-        lines.append(f"{claim['metric']}: {ours}, {claim['reported']} in the paper ({paper.short}, {claim['where']}); "
+        lines.append(f"{claim['metric']}: {ours}, {claim['reported']} published ({paper.short}, {claim['where']}); "
                      f"protocol {claim['protocol']}")  # fmt: skip
     return lines
 

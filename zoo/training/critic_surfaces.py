@@ -20,7 +20,10 @@ from zoo.tasks.objectives import clip_weights, critic, gradient_penalty
 
 NOISE = 0.25  # of the authors' code, 1 where the circle has a radius of √2, in the scale of ours
 CLIP, PENALTY = 0.01, 0.1
-CAPTION = "What clipping and what the gradient penalty make of a critic (Gulrajani et al. 2017, Figure 1a)"
+CAPTION = (
+    "What clipping and what the gradient penalty make of a critic (after Gulrajani et al. 2017, Figure 1a): lines on "
+    "which it is equal, yellow where it is high, after 2,000 steps between the orange points and the same with noise"
+)
 
 
 def train_critic(centres: torch.Tensor, spread: float, *, penalised: bool, steps: int, seed: int = 0) -> nn.Module:

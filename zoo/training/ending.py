@@ -85,13 +85,13 @@ def _save_release(
 
 
 def print_table(summary: dict[str, Any], folder: Path) -> None:
-    """Prints what a run came to: the headline with the paper's number beside it, time, speed, folder."""
+    """Prints what a run came to: the headline with the published number beside it, time, speed, folder."""
     headline = summary["headline"]
     rows = [(headline["metric"], f"{headline['value']:.4g}")]
     for claim in claims_of(summary):
         named = "" if claim["metric"] == headline["metric"] else f"{claim['metric']} "
         reported = f"{named}{claim['reported']}{unit_text(claim)}"
-        rows.append(("paper", f"{reported} ({claim['where']}); protocol {claim['protocol']}"))
+        rows.append(("published", f"{reported} ({claim['where']}); protocol {claim['protocol']}"))
     others = [f"{name} {value:.4g}" for name, value in summary["metrics"].items() if name != headline["metric"]]
     if others:
         rows.append(("also", "  ".join(others)))

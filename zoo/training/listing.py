@@ -38,7 +38,7 @@ def _data() -> tuple[tuple[str, ...], Rows]:
 
 def _experiments() -> tuple[tuple[str, ...], Rows]:
     records = all_records()
-    return ("experiment", "model", "data", "records", "the paper's number"), {
+    return ("experiment", "model", "data", "records", "published"), {
         name: (
             chosen(experiment, "model") or "",
             chosen(experiment, "data") or "",

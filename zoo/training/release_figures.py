@@ -42,7 +42,7 @@ def samples(release: Path) -> Figure:
 
 def interpolations(release: Path) -> Figure:
     """Radford et al. 2015, Figure 4: images on straight lines between two points of noise, eight on each."""
-    return grid(pipeline(release).interpolate(10, seed=1), columns=16)  # two lines of eight a row
+    return grid(pipeline(release).interpolate(6, seed=1), columns=8)  # a line a row
 
 
 def game(release: Path) -> list[np.ndarray]:
@@ -90,7 +90,8 @@ FIGURES = {
     ),
     "samples_dcgan": ReleaseFigure("dcgan-mnist", samples, "Samples of dcgan, not chosen"),
     "interpolations_dcgan": ReleaseFigure(
-        "dcgan-mnist", interpolations, "Between two points of noise, dcgan (after Radford et al. 2015, Figure 4)"
+        "dcgan-mnist", interpolations,
+        "Between two points of noise, row by row, dcgan (after Radford et al. 2015, Figure 4)",
     ),
     "filters_resnet20": ReleaseFigure(
         "resnet20-cifar10", first_layer_filters,
@@ -98,7 +99,7 @@ FIGURES = {
     ),
     "filmstrip_dqn_mlp": ReleaseFigure(
         "dqn_mlp-cartpole", filmstrip,
-        "A game of dqn_mlp from its first picture to its last, row by row: CartPole",
+        "A game of dqn_mlp in 24 pictures at equal intervals, row by row: CartPole",
     ),
     "filmstrip_dqn_minatar": ReleaseFigure(
         "dqn_minatar-breakout_short", filmstrip, "A game of dqn_minatar, likewise: MinAtar's Breakout"
