@@ -210,7 +210,9 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
                    "weights": "weights, sha256"}  # fmt: skip
         parts.append(_markdown(seeds, columns))
     if waiting := [name for name, experiment in known.items() if claims_of(experiment) and name not in records]:
-        parts += ["## Not measured yet", ", ".join(f"`{name}`" for name in waiting) + "."]
+        listed = ", ".join(f"`{name}`" for name in waiting)
+        parts += ["## Not measured yet", "Most want a GPU or ImageNet, the others more hours of two cores than there "
+                  f"were: {listed}."]  # fmt: skip
     # Listing shares this module, and should not wait for matplotlib.
     from zoo.training.critic_surfaces import CAPTION
     from zoo.training.paper_figures import FIGURES
