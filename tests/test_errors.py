@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from zoo.cli import main
 from zoo.training.callbacks.checkpoints import LAST
 from zoo.training.start import prepare_run
 
@@ -62,21 +63,20 @@ def test_mistakes_found_before_torch_is_imported(words, told, one_line_error, tm
         (["data=mnist", "data.dir=/nowhere"], "/nowhere"),
         (["optimizer.lr=-1"], "cannot be built"),
         (["data.batch_size=100000"], "data.batch_size=100000"),
-        (
-            [
-                "model=lenet5_modern",
-                "scheduler=one_cycle_vgg_cifar_short",
-                "scheduler.total_steps=1",
-                "scheduler_interval=step",
-            ],
-            "scheduler.total_steps=1 is over before the run, which takes 2: give scheduler.total_steps=2",
-        ),
     ],
 )
 @pytest.mark.usefixtures("in_this_process")
 def test_mistakes_found_in_the_training_process_leave_no_folder(words, told, one_line_error, tmp_path):
     assert told in one_line_error("train", *FAST, *words, code=1)
     assert runs(tmp_path) == []
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_cycle_that_is_over_before_the_run(one_line_error):
+    words = ["model=lenet5_modern", "scheduler=one_cycle_vgg_cifar_short", "scheduler_interval=step"]
+    told = one_line_error("train", *FAST, *words, "scheduler.total_steps=1", code=1)
+    assert "scheduler.total_steps=1 is over before the run, which takes 2: give scheduler.total_steps=2" in told
+    assert main(["train", "-q", *FAST, *words, "scheduler.total_steps=2"]) == 0
 
 
 @pytest.mark.usefixtures("in_this_process")

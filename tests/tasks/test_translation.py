@@ -183,7 +183,8 @@ def test_gradients_are_summed_over_tokens_where_asked(tokenizer: SentenceTokeniz
     model = rnnsearch_small(source_vocabulary_size=size, target_vocabulary_size=size, dropout=0.0).eval()
     found = []
     for summed in (False, True):
-        steps = task_for(model, tokenizer, sum_gradients=summed).training_step(batch, 0)
+        model.sum_gradients = summed
+        steps = task_for(model, tokenizer).training_step(batch, 0)
         found.append((torch.autograd.grad(steps["loss"], list(model.parameters())), steps["shown"]))
     (averaged, shown), (summed, shown_too) = found
     torch.testing.assert_close(summed, tuple(batch.tokens * each for each in averaged))

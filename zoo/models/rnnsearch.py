@@ -15,8 +15,8 @@ The gated unit is the paper's own, in encoder and decoder: its reset gate acts o
 matrix, and its update gate z is the share of what is new. `nn.GRU` resets after the matrix and calls the share of what
 is old z: another function, so it is not used. The output reads the state before the step, as Appendix A.2.2 and the
 authors' code have it; the general formula of Section 2 has the one after. Gradients of `rnnsearch` and `rnnencdec` are
-summed over a batch's tokens before they are clipped (`task=translation_bahdanau2014`), as in that code; the paper does
-not say. Not in the paper: `dropout`, and the small models.
+summed over a batch's tokens before they are clipped, as in that code; the paper does not say. Not in the paper:
+`dropout`, and the small models.
 """
 
 import torch
@@ -110,6 +110,8 @@ class RNNsearch(nn.Module):
         maxout: l, half as many units as the layer before the output has.
         dropout: Probability, on embedded words and on the maxout layer.
         search: Whether the decoder attends; without, it is RNNencdec: the context is the encoder's last state.
+        sum_gradients: Whether it is to be trained on the sum over a batch's tokens, not on their mean: Adadelta's steps
+            depend on it, and whether gradients are clipped.
     """
 
     def __init__(
@@ -122,11 +124,12 @@ class RNNsearch(nn.Module):
         maxout: int,
         dropout: float = 0.0,
         search: bool = True,
+        sum_gradients: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a probability in [0, 1), not {dropout}")
-        self.pad = pad
+        self.pad, self.sum_gradients = pad, sum_gradients
         self.source_embedding = nn.Embedding(source_vocabulary_size, embedding)
         self.target_embedding = nn.Embedding(target_vocabulary_size, embedding)
         self.dropout = nn.Dropout(dropout)
@@ -266,7 +269,8 @@ def rnnsearch(
     source_vocabulary_size: int = 30_000, target_vocabulary_size: int = 30_000, pad: int = 0, dropout: float = 0.0
 ) -> RNNsearch:
     """RNNsearch: 1,000 units, words of 620, a maxout layer of 500 (Appendix A.2.3)."""
-    return RNNsearch(source_vocabulary_size, target_vocabulary_size, pad, 1000, 620, 500, dropout)
+    sizes = (source_vocabulary_size, target_vocabulary_size, pad, 1000, 620, 500)
+    return RNNsearch(*sizes, dropout, sum_gradients=True)
 
 
 @register_model(task="translation", paper="bahdanau2014", from_spec=_FROM_SPEC, sections=_ARGUMENTS)
@@ -274,7 +278,8 @@ def rnnencdec(
     source_vocabulary_size: int = 30_000, target_vocabulary_size: int = 30_000, pad: int = 0, dropout: float = 0.0
 ) -> RNNsearch:
     """RNNencdec: the same without attention and with one direction."""
-    return RNNsearch(source_vocabulary_size, target_vocabulary_size, pad, 1000, 620, 500, dropout, search=False)
+    sizes = (source_vocabulary_size, target_vocabulary_size, pad, 1000, 620, 500)
+    return RNNsearch(*sizes, dropout, search=False, sum_gradients=True)
 
 
 @register_model(task="translation", paper="bahdanau2014", from_spec=_FROM_SPEC, sections=_ARGUMENTS)

@@ -105,7 +105,7 @@ class Task(LightningModule):
             return optimizer
         schedule = self._scheduler(optimizer)
         length = getattr(schedule, "total_steps", None)  # of OneCycleLR, which goes no step further
-        if length is not None and length < (steps := self._schedule_steps()):
+        if length is not None and self._trainer is not None and length < (steps := self._schedule_steps()):
             raise ZooError(f"scheduler.total_steps={length} is over before the run, which takes {steps:g}: give "
                            f"scheduler.total_steps={steps:g}")  # fmt: skip
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self._scheduler_interval}}

@@ -44,8 +44,6 @@ class Translation(Task):
         length_penalty: Its exponent alpha; 0 is none.
         bleu_lowercase: Whether `bleu` takes capitals for small letters.
         bleu_tokenize: sacrebleu's tokeniser.
-        sum_gradients: Whether a batch's gradients are summed over its tokens, as in the code of Bahdanau et al. 2014,
-            not averaged: whether they are clipped, and how Adadelta steps, depends on it.
         headline: `test/bleu`, `test/bleu_cased` or `test/exact_match`.
     """
 
@@ -63,7 +61,6 @@ class Translation(Task):
         length_penalty: float = 0.6,
         bleu_lowercase: bool = True,
         bleu_tokenize: str = "13a",
-        sum_gradients: bool = False,
     ) -> None:
         super().__init__(model, [], *shared, headline=headline)
         if not isinstance(model, Translator):
@@ -80,7 +77,8 @@ class Translation(Task):
             raise ValueError(f"task.bleu_tokenize={bleu_tokenize} is not possible: choose {', '.join(TOKENIZERS)}")
         self.tokenizer = tokenizer
         self.label_smoothing, self.beam, self.length_penalty = label_smoothing, beam, length_penalty
-        self.bleu_lowercase, self.bleu_tokenize, self.sum_gradients = bleu_lowercase, bleu_tokenize, sum_gradients
+        self.bleu_lowercase, self.bleu_tokenize = bleu_lowercase, bleu_tokenize
+        self.sum_gradients = bool(getattr(model, "sum_gradients", False))
         self.train_totals = Totals("loss")
         self.evaluation_totals = Totals("loss")
         self.translated: dict[int, Translated] = {}
