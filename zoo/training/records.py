@@ -36,8 +36,9 @@ def current_claims(holder: dict[str, Any]) -> list[dict[str, Any]]:
     What is measured never changes, but what is said of the protocol and its source may become clearer.
     """
     name = holder.get("experiment")
-    there = name and (shipped("configs") / "experiment" / f"{name}.yaml").is_file()
-    return claims_of(read_experiment(name) if there else holder)
+    if name and (shipped("configs") / "experiment" / f"{name}.yaml").is_file():
+        holder = read_experiment(name)
+    return claims_of(holder)
 
 
 def missed(records: list[dict[str, Any]], claim: dict[str, Any]) -> bool:

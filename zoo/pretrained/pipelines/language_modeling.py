@@ -202,5 +202,5 @@ class LanguageModelingPipeline:
             yield text if self.vocabulary.level == "character" else f"{text} "
             yield from pieces
             yield "\n"
-            if unknown := dict.fromkeys(self.unknown(text)):
-                print(f"the model does not know {', '.join(unknown)}", file=sys.stderr)
+            if unknown := self.unknown(text):
+                print(f"the model does not know {', '.join(dict.fromkeys(unknown))}", file=sys.stderr)
