@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.data.registry import create_dataset
 from zoo.data.tokenizing import PAD, SentenceTokenizer
 from zoo.models.registry import create_model
 from zoo.pretrained.pipelines import pipeline
@@ -20,9 +21,24 @@ from zoo.training.release_figures import (
     filmstrip,
     first_layer_filters,
     interpolations,
+    mistakes,
     samples,
     shipped_figures,
 )
+
+
+def test_what_a_classifier_gets_wrong(tmp_path: Path):
+    digits = create_dataset("digits")
+    digits.prepare()
+    torch.manual_seed(0)
+    model = create_model("lenet5_modern").eval()
+    card = {"name": "guessing", "task": "image_classification", "class_names": list("abcdefghij"), "preprocessing": {}}
+    figure = mistakes(save_release(tmp_path / "release", model, "lenet5_modern", {}, card), digits)
+    drawn = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(drawn) == 24
+    shares = [float(title.split("\n")[1].removesuffix(" %")) for title in drawn]
+    assert shares == sorted(shares, reverse=True)
+    assert all(title[0] != title[4] and set(title[0] + title[4]) <= set("abcdefghij") for title in drawn)
 
 
 def test_the_releases_are_those_of_experiments():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -15,9 +15,12 @@ from torch import nn
 from zoo.data.rendering import write_gif
 from zoo.decoding.alignment import draw_alignments
 from zoo.locations import shipped
+from zoo.metrics.probabilities import class_probabilities
 from zoo.pretrained.pipelines import pipeline
 from zoo.pretrained.release import load_release
 from zoo.tasks.adversarial_figures import grid
+from zoo.tasks.classification_figures import worst_mistakes
+from zoo.tasks.image_classification import MISTAKES_SHOWN
 
 GERMAN = (
     "Ein brauner Hund rennt durch den tiefen Schnee.",
@@ -64,6 +67,19 @@ def filmstrip(release: Path) -> Figure:
     frames = pipeline(release).film(seed=1)
     chosen = np.linspace(0, len(frames) - 1, 24).round().astype(int)
     return grid(torch.from_numpy(np.stack([frames[place] for place in chosen])).permute(0, 3, 1, 2) / 255)
+
+
+@torch.inference_mode()
+def mistakes(release: Path, dataset: Any) -> Figure:
+    """LeCun et al. 1998, Figure 8: test images that a release takes for something else, the surest answers first."""
+    model, card = load_release(release)
+    found = []
+    for images, labels in dataset.test_loader():
+        confidence, answers = class_probabilities(model, model(images)).max(1)
+        for place in torch.nonzero(answers != labels).flatten().tolist():
+            found.append((float(confidence[place]), images[place], int(labels[place]), int(answers[place])))
+    surest = sorted(found, key=lambda mistake: -mistake[0])[:MISTAKES_SHOWN]
+    return worst_mistakes(surest, card["class_names"])
 
 
 class ReleaseFigure(NamedTuple):
