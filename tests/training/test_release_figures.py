@@ -67,10 +67,10 @@ def test_samples_are_drawn(tmp_path: Path):
     torch.manual_seed(1)
     card = {"name": "gan", "task": "adversarial", "preprocessing": {}, "class_names": []}
     release = save_release(tmp_path / "release", create_model("gan_mlp"), "gan_mlp", {}, card)
-    for draw, rows in ((samples, 5), (interpolations, 5)):
+    for draw, share in ((samples, 5 / 16), (interpolations, 6 / 8)):
         (axes,) = draw(release).axes
         height, width = axes.images[0].get_array().shape
-        assert height / width == pytest.approx(rows / 16, rel=0.02)
+        assert height / width == pytest.approx(share, rel=0.02)
 
 
 def test_kernels_are_stretched_to_the_range_of_pixels(tmp_path: Path):
