@@ -127,12 +127,12 @@ def test_the_long_page_shows_every_seed_with_its_command(records):
     assert page.count("\n\n\n") == 0
 
 
-def test_the_long_page_says_why_a_number_was_missed(records, monkeypatch: pytest.MonkeyPatch):
+def test_the_long_page_says_why_a_number_was_missed(records):
     assert "Ours is worse than the published 0.95 %. Not explained yet." in long_page(records)
-    claim = records["lenet5_modern_tiny"][0]["claim"]
-    explained = {"lenet5_modern_tiny": {"claim": claim | {"miss": "Two passes are few."}}}
-    monkeypatch.setattr(tables, "experiments", lambda: explained)
-    assert "Ours is worse than the published 0.95 %. Two passes are few." in long_page(records)
+    explained = copy.deepcopy(records)
+    for record in explained["lenet5_modern_tiny"]:
+        record["claim"]["miss"] = "Two passes are few."
+    assert "Ours is worse than the published 0.95 %. Two passes are few." in long_page(explained)
     better = copy.deepcopy(records)
     for record in better["lenet5_modern_tiny"]:
         record["metrics"]["test/error"] = 0.9

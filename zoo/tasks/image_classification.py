@@ -121,15 +121,13 @@ class ImageClassification(Task):
         confidence, answers = class_probabilities(self.model, scores).cpu().max(1)
         pairs = labels * len(self.class_names) + answers
         self.confusion += torch.bincount(pairs, minlength=self.confusion.numel()).view_as(self.confusion)
-        wrong = torch.nonzero(answers != labels).flatten().tolist()
-        made = [(confidence[i].item(), images[i].cpu(), int(labels[i]), int(answers[i])) for i in wrong]
-        self.mistakes = _worst(self.mistakes + made)
+        self.mistakes = worst(self.mistakes + wrong_answers(images, labels, confidence, answers))
 
     def on_test_epoch_end(self) -> None:
         """Reports the means over the test split, each image counted once over all processes."""
         counts = total(*self.confusion.flatten().tolist())
         self.confusion = torch.tensor(counts, dtype=torch.int64).view_as(self.confusion)
-        self.mistakes = _worst(gathered(self.mistakes))
+        self.mistakes = worst(gathered(self.mistakes))
         self._publish("test", self.evaluation_totals)
 
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
@@ -147,5 +145,12 @@ class ImageClassification(Task):
         return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _worst(mistakes: list[Mistake]) -> list[Mistake]:
+def wrong_answers(images: Tensor, labels: Tensor, confidence: Tensor, answers: Tensor) -> list[Mistake]:
+    """Returns the mistakes among answers on images `(B, C, H, W)`; the others are `(B,)`, on the CPU."""
+    wrong = torch.nonzero(answers != labels).flatten().tolist()
+    return [(confidence[i].item(), images[i].cpu(), int(labels[i]), int(answers[i])) for i in wrong]
+
+
+def worst(mistakes: list[Mistake]) -> list[Mistake]:
+    """Returns the mistakes that a figure shows, the surest first."""
     return sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_SHOWN]

@@ -47,11 +47,6 @@ def missed(records: list[dict[str, Any]], claim: dict[str, Any]) -> bool:
     return ours > claim["reported"] if claim["direction"] == "min" else ours < claim["reported"]
 
 
-def reasons_of_misses(experiment: dict[str, Any]) -> dict[str, str]:
-    """Returns why our numbers are worse than the published ones, by metric, as an experiment's file says."""
-    return {claim["metric"]: claim["miss"] for claim in claims_of(experiment) if "miss" in claim}
-
-
 def chosen(experiment: dict[str, Any], group: str) -> str | None:
     """Returns what an experiment file chooses for a group such as `model`."""
     for entry in experiment.get("defaults", []):

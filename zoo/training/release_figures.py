@@ -20,7 +20,7 @@ from zoo.pretrained.pipelines import pipeline
 from zoo.pretrained.release import load_release
 from zoo.tasks.adversarial_figures import grid
 from zoo.tasks.classification_figures import worst_mistakes
-from zoo.tasks.image_classification import MISTAKES_SHOWN
+from zoo.tasks.image_classification import worst, wrong_answers
 
 GERMAN = (
     "Ein brauner Hund rennt durch den tiefen Schnee.",
@@ -75,11 +75,8 @@ def mistakes(release: Path, dataset: Any) -> Figure:
     model, card = load_release(release)
     found = []
     for images, labels in dataset.test_loader():
-        confidence, answers = class_probabilities(model, model(images)).max(1)
-        for place in torch.nonzero(answers != labels).flatten().tolist():
-            found.append((float(confidence[place]), images[place], int(labels[place]), int(answers[place])))
-    surest = sorted(found, key=lambda mistake: -mistake[0])[:MISTAKES_SHOWN]
-    return worst_mistakes(surest, card["class_names"])
+        found += wrong_answers(images, labels, *class_probabilities(model, model(images)).max(1))
+    return worst_mistakes(worst(found), card["class_names"])
 
 
 class ReleaseFigure(NamedTuple):

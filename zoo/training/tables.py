@@ -12,15 +12,7 @@ from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.pretrained.card import CARD, read_card
 from zoo.pretrained.model_card import model_card, pretrained_page
-from zoo.training.records import (
-    all_records,
-    chosen,
-    claims_of,
-    current_claims,
-    experiments,
-    missed,
-    reasons_of_misses,
-)
+from zoo.training.records import all_records, chosen, claims_of, current_claims, experiments, missed
 from zoo.training.run_folder import write_atomically
 
 # Of what is generated no single number says enough: what stands beside it.
@@ -130,13 +122,12 @@ def short_table(records: dict[str, list[dict[str, Any]]]) -> str:
     return _markdown(rows, titles)
 
 
-def _misses(experiment: dict[str, Any], records: list[dict[str, Any]]) -> list[str]:
+def _misses(records: list[dict[str, Any]]) -> list[str]:
     """Returns a line for each claim of an experiment that its records miss, with the reason."""
-    reasons = reasons_of_misses(experiment)
     return [
         f"Ours is worse than the published {claim['reported']}{unit_text(claim)}. "
-        + reasons.get(claim["metric"], "Not explained yet.")
-        for claim in claims_of(records[0])
+        + claim.get("miss", "Not explained yet.")
+        for claim in current_claims(records[0])
         if missed(records, claim)
     ]
 
@@ -154,7 +145,7 @@ def _unmeasured(known: dict[str, dict[str, Any]], measured: Collection[str]) -> 
 def short_part(records: dict[str, list[dict[str, Any]]]) -> str:
     """Returns what README says of results: the table, why a number was missed, what was not measured."""
     known = experiments()
-    misses = [f"- `{name}`: {line}" for name, group in records.items() for line in _misses(known.get(name, {}), group)]
+    misses = [f"- `{name}`: {line}" for name, group in records.items() for line in _misses(group)]
     table = short_table(records)
     parts = [table, _DAGGER if "†" in table else "", "\n".join(misses)]
     if unmeasured := _unmeasured(known, records.keys()):
@@ -187,7 +178,7 @@ def long_page(records: dict[str, list[dict[str, Any]]]) -> str:
     known = experiments()
     for name, group in records.items():
         first = group[0]
-        parts += [f"## {name}", _markdown(_rows(group), titles), *_misses(known.get(name, {}), group)]
+        parts += [f"## {name}", _markdown(_rows(group), titles), *_misses(group)]
         where = f"{_hardware(first)} ({first['hardware']['processor']})"
         parts.append(f"Selection: {first['selection']}. Hardware: {where}, torch {first['versions']['torch']}.")
         headline = first["headline"]["metric"]
