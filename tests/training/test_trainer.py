@@ -133,7 +133,7 @@ def test_the_last_word_is_a_table_with_the_paper_s_number(tmp_path, train, capfd
     assert "images/s" in lines[0]
     assert f"test/error  {value:.4g}" in lines[1]
     assert lines[2].startswith(
-        "paper       0.95 % (Section III.B, Figure 9); protocol modified: trainer=cpu data=digits"
+        "published   0.95 % (Section III.B, Figure 9, LeNet-5 itself); protocol modified: trainer=cpu data=digits"
     )
     assert lines[-1] == f"folder      {run.path}"
     assert printed.err == ""
@@ -297,7 +297,7 @@ def test_from_run_is_a_new_run_of_a_stored_config(plain: RunFolder, tmp_path, tr
 
 
 def test_a_longer_resumed_run_of_an_experiment_is_modified(tmp_path):
-    run = prepare_run([f"runs_dir={tmp_path}", "experiment=lenet5_mnist"])
+    run = prepare_run([f"runs_dir={tmp_path}", "experiment=resnet20_cifar10"])
     resume_run(str(run.path), [])
     assert run.read_overrides()["modified"] == []
     from zoo.training.compose import parse_overrides
