@@ -8,7 +8,8 @@ import sys
 import pytest
 
 import zoo
-from zoo.cli import HELP, VERBS, main
+from zoo.cli import HELP, main
+from zoo.verbs import VERBS
 
 ALL_MODULES = "import sys; from zoo.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
 
@@ -30,7 +31,7 @@ def test_help_and_lists_import_nothing_heavy(words: list[str]):
         assert "rich" not in modules
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["train", "--help"], ["list", "-h"]])
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]], ids=" ".join)
 def test_help(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(words) == 0
     told = capsys.readouterr().out
@@ -44,8 +45,44 @@ def test_help_tells_of_every_verb_with_examples():
     usage, examples = HELP.split("Examples:")
     assert "zoo --version" in usage
     assert examples.count("  zoo ") >= 5
-    for flag in ("-m, --multirun", "-q, --quiet", "--config-dir", "--cfg job", "ZOO_DEBUG"):
-        assert flag in examples
+    assert "ZOO_DEBUG" in examples
+
+
+FLAGS = {
+    "train": ["-h", "-m", "-q", "--prepare", "--config-dir"],
+    "evaluate": ["-h", "--config-dir"],
+    "predict": ["-h", "--imports"],
+    "list": ["-h"],
+    "info": ["-h"],
+    "tune": ["-h", "--trials", "--storage", "-q", "--config-dir"],
+    "compare": ["-h", "--out", "--json", "--csv"],
+    "verify": ["-h"],
+    "doctor": ["-h"],
+}
+
+
+@pytest.mark.parametrize("words", [["{}", "--help"], ["{}", "-h"], ["help", "{}"]], ids=" ".join)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_page_of_help(verb: str, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([word.format(verb) for word in words]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: zoo {verb}")
+    assert max(map(len, told.splitlines())) <= 80
+    assert f"examples:\n  zoo {verb}" in told
+    _, options = told.split("options:\n")
+    rows = [line.split() for line in options.split("examples:")[0].splitlines() if line.startswith("  -")]
+    assert [row[0].removesuffix(",") for row in rows] == FLAGS[verb]
+    assert all(len(row) > 4 for row in rows), "a flag without a meaning"
+
+
+def test_help_of_a_verb_that_is_none(one_line_error):
+    assert "no command 'lsit': did you mean zoo list?" in one_line_error("help", "lsit")
+
+
+def test_a_mistake_names_the_page_of_its_verb(one_line_error):
+    assert one_line_error("train", "--fast") == "zoo: zoo train has no flag --fast; `zoo train --help` shows its flags"
+    assert "`zoo list --help` shows examples" in one_line_error("list")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +163,3 @@ def test_a_reader_that_has_had_enough_is_no_error(words: list[str]):
     os.close(writer)
     assert ended.stderr == ""
     assert ended.returncode == 0
-
-
-@pytest.mark.parametrize("flag", ["--trials", "--storage", "--out", "--json", "--csv", "--quiet", "--config-dir"])
-def test_help_has_every_flag_of_training_searching_and_comparing(flag: str):
-    assert flag in HELP

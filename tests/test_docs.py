@@ -2,6 +2,8 @@
 somewhere."""
 
 import ast
+import contextlib
+import io
 import re
 import shlex
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoo.cli import HELP, VERBS
+from zoo.cli import HELP, main
 from zoo.data.catalog import DATASETS
 from zoo.errors import ZooError
 from zoo.models.catalog import MODELS
@@ -22,11 +24,25 @@ from zoo.training.run_folder import config_hash
 from zoo.training.start import checked_config
 from zoo.training.sweep import BasicSweeper
 from zoo.training.tables import BEGIN, END, generated_pages, readme_with_results
+from zoo.verbs import VERBS
 
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 README, CONTRIBUTING = (document.read_text(encoding="utf-8") for document in DOCUMENTS[:2])
-TEXTS = {document.name: document.read_text(encoding="utf-8") for document in DOCUMENTS} | {"zoo --help": HELP}
+
+
+def page_of(verb: str) -> str:
+    """Returns what `zoo VERB --help` prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        main([verb, "--help"])
+    return told.getvalue()
+
+
+TEXTS = {
+    **{document.name: document.read_text(encoding="utf-8") for document in DOCUMENTS},
+    "zoo --help": HELP,
+    **{f"zoo {verb} --help": page_of(verb) for verb in VERBS},
+}
 PUBLISHED = {experiment["release"] for experiment in experiments().values()}
 
 
@@ -56,6 +72,7 @@ def check_training(words: list[str]) -> None:
     if any(word.startswith("resume=") for word in words):
         assert len(words) == 1
         return
+    words = [word for word in words if not word.startswith("from_run=")]  # a folder of the reader's
     jobs = BasicSweeper.split_arguments(parse_overrides(words), None)[0] if multirun else [words]
     assert len(jobs) > 1 or not multirun
     for job in jobs:
@@ -68,6 +85,8 @@ def test_every_command_is_one(document: str, command: str):
     if verb in ("--help", "--version"):
         return
     assert verb in VERBS
+    if words == ["--help"]:
+        return
     if verb == "train":
         check_training(words)
     elif verb == "list":

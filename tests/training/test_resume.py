@@ -175,7 +175,7 @@ def test_a_cosine_cannot_become_longer_underway(one_line_error):
     run = prepare_run(WORDS)
     told = one_line_error("train", f"resume={run.path}", "trainer.max_epochs=5")
     assert "scheduler.T_max=3 is over before trainer.max_epochs=5" in told
-    assert "a run of 5 epochs needs scheduler.T_max=5 from its start" in one_line_error(
+    assert "5 epochs need scheduler.T_max=5 from their start" in one_line_error(
         "train", f"from_run={run.path}", "trainer.max_epochs=5"
     )
     assert run.read_config()["trainer"]["max_epochs"] == 3

@@ -178,7 +178,7 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
     if interval == "epoch" and type(length) is type(epochs) is int and length < epochs:
         # Composed, the one follows the other; frozen in a run that is gone on with, it is a number.
         raise ZooError(f"scheduler.T_max={length} is over before trainer.max_epochs={epochs}, and the step size would "
-                       f"rise again: a run of {epochs} epochs needs scheduler.T_max={epochs} from its start")  # fmt: skip
+                       f"rise again: {epochs} epochs need scheduler.T_max={epochs} from their start")  # fmt: skip
     if interval == "step" and scheduler.get("T_max") == trainer.get("max_epochs", 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} would count steps, not epochs: add "
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
