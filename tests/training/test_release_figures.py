@@ -34,7 +34,7 @@ def test_what_a_classifier_gets_wrong(tmp_path: Path):
     model = create_model("lenet5_modern").eval()
     card = {"name": "guessing", "task": "image_classification", "class_names": list("abcdefghij"), "preprocessing": {}}
     figure = mistakes(save_release(tmp_path / "release", model, "lenet5_modern", {}, card), digits)
-    drawn = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    drawn = [text.get_text() for text in figure.axes[0].texts]
     assert len(drawn) == 24
     shares = [float(title.split("\n")[1].removesuffix(" %")) for title in drawn]
     assert shares == sorted(shares, reverse=True)
