@@ -21,10 +21,10 @@ demo: setup ## train LeNet-5 on real digits, under a minute, nothing to download
 	$(VENV)/bin/zoo train
 
 test: setup ## the fast tests
-	$(PYTHON) -m pytest $(TESTS) -n 2 --dist loadgroup -m "not slow and not gpu"
+	$(PYTHON) -m pytest $(TESTS) -n 2 --dist loadfile -m "not slow and not gpu" --durations=120 --durations-min=2
 
 test-all: setup ## all tests, the slow ones and those for CUDA too
-	$(PYTHON) -m pytest $(TESTS) -n 2 --dist loadgroup
+	$(PYTHON) -m pytest $(TESTS) -n 2 --dist loadfile
 
 lint: setup ## style, imports and types
 	$(VENV)/bin/ruff check .

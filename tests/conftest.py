@@ -16,6 +16,7 @@ from filelock import FileLock
 from zoo.cli import main
 from zoo.training.run import main as training_process
 from zoo.training.run_folder import RunFolder
+from zoo.training.start import prepare_run
 
 # Before torch is imported: the tests run side by side, and threads that fight over cores are slower than one each.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -162,7 +163,9 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Trained:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, train_here: Callable[[RunFolder], int]
+) -> Trained:
     """A real run, trained in seconds, once for all of xdist's workers; tests read it and leave it as it is."""
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if hasattr(request.config, "workerinput") else base) / "trained_for_all"
@@ -175,5 +178,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("OMP_NUM_THREADS", "1")
                 patch.delenv("ZOO_DATA", raising=False)
-                assert main(["train", "-q", "--config-dir", str(config_dir), *words]) == 0
+                assert train_here(prepare_run([*words, "trainer.enable_progress_bar=false"], [config_dir])) == 0
     return Trained(newest_run(root / "runs"), config_dir)

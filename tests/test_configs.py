@@ -1,5 +1,7 @@
 """Every shipped config keeps the rules: who may set what, what a file is called, what stands in its header."""
 
+import copy
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -17,6 +19,7 @@ from zoo.models.registry import registration
 from zoo.tasks.catalog import TASKS, task_class
 from zoo.training.check import TOP_LEVEL, check
 from zoo.training.compose import compose, config_groups, group_choices, resolve
+from zoo.training.information import config_keys
 from zoo.training.records import chosen, claims_of, experiments, read_experiment
 from zoo.training.signatures import check_signatures
 
@@ -48,6 +51,16 @@ def text(group: str, name: str) -> str:
     return (CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+@functools.cache
+def _composed(group: str, choice: str) -> dict[str, Any]:
+    return resolve(compose([f"{group}={choice}", *NEEDS.get(choice, [])]).config)
+
+
+def composed(group: str, choice: str) -> dict[str, Any]:
+    """Returns the config of a choice, with what it cannot be made without; it may be changed."""
+    return copy.deepcopy(_composed(group, choice))
+
+
 def bases(group: str) -> list[str]:
     """Names all files of a group, those that only others build on too."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
@@ -55,9 +68,20 @@ def bases(group: str) -> list[str]:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_fits_every_signature(group: str, choice: str):
-    config = resolve(compose([f"{group}={choice}", *NEEDS.get(choice, [])]).config)
+    config = composed(group, choice)
     check(config)
     check_signatures(config)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_key_of_every_choice_has_a_type_and_a_meaning(group: str, choice: str):
+    keys = config_keys(composed(group, choice))
+    assert len(keys) > 50
+    for key, (kind, value, meaning) in keys.items():
+        assert kind, f"{key} has no type"
+        assert kind != "NoneType", f"{key} has no type"
+        assert value, f"{key} has no default"
+        assert meaning.strip(" ;").split(";")[0], f"{key} has no meaning"
 
 
 def test_the_order_of_the_defaults():
@@ -103,7 +127,7 @@ def test_a_model_file(name: str):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_s_config_lists_every_argument(name: str):
-    config = resolve(compose([f"model={name}"]).config)
+    config = composed("model", name)
     entry = registration(name)
     assert config["model"].pop("name") == name
     assert set(config["model"]) == set(entry.parameters)
@@ -165,8 +189,7 @@ def test_an_experiment(name: str):
     assert not variant or re.fullmatch(r"_[a-z0-9_]+", variant)
     assert own["name"] == name
     assert own["release"] in (f"{model}{variant}-{data}", f"{model}-{data}{variant}")
-    config = resolve(compose([f"experiment={name}"]).config)
-    check(config)
+    config = composed("experiment", name)
     headlines = task_class(config["task"]["name"]).headlines
     assert claims_of(own) or "no number" in text("experiment", name), "a paper without a number is told of"
     for claim in claims_of(own):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zoo.cli import main
+from zoo.models import registry
 from zoo.training.callbacks.checkpoints import LAST
 from zoo.training.start import prepare_run
 
@@ -104,6 +105,7 @@ def test_a_gpu_that_is_not_there(one_line_error):
     assert "use trainer=cpu" in one_line_error("train", *FAST, "trainer=gpu", code=1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_model_and_data_that_do_not_fit(one_line_error, tmp_path, monkeypatch):
     module = tmp_path / "colourful.py"
     module.write_text(
@@ -112,7 +114,8 @@ def test_model_and_data_that_do_not_fit(one_line_error, tmp_path, monkeypatch):
         "@register_model(task='image_classification', paper='own', fits=lambda spec: 'colour images only')\n"
         "def colourful() -> nn.Module:\n    return nn.Identity()\n"
     )
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))  # forgotten after this test
     told = one_line_error(
         "train", *FAST, "imports=[colourful]", "model.name=colourful", "~model.loss", "~model.j", code=1
     )
@@ -138,7 +141,7 @@ def test_nan_stops_within_a_step_and_names_the_last_good_checkpoint(one_line_err
     told = one_line_error("train", *words, code=1)
     assert "at step" in told
     (run,) = (tmp_path / "runs").glob("*/*")
-    assert str(run / "checkpoints") in told or "no checkpoint yet" in told
+    assert str(run / "checkpoints") in told
 
 
 @pytest.fixture(scope="module")

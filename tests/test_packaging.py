@@ -102,6 +102,7 @@ def test_the_wheel_s_releases_load_without_a_network(installed: Environment):
     assert all(line.endswith("Pipeline") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_wheel_trains(installed: Environment, tmp_path: Path):
     words = ["trainer=cpu", "trainer.fast_dev_run=true", f"runs_dir={tmp_path / 'runs'}"]
     assert "test/error" in installed.run("zoo", "train", *words)

@@ -57,7 +57,7 @@ MULTI30K_ENDS = {
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "fr"), ("fr", "de")])
+@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "fr")])
 def test_multi30k_has_the_standard_splits(source: str, target: str, real_data: Path, splits):
     # Words are learnt faster than pieces of them; the splits are the same.
     dataset = prepared("multi30k", dir=str(real_data), source=source, target=target, tokenizer="word")

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 
 import pytest
-import torch
 from torch import nn
 
 import zoo.models
@@ -45,13 +44,6 @@ def test_catalog_tells_what_is_registered(name):
     assert registered.constructor.__module__ == entry.module
     assert (registered.name, registered.task, registered.paper) == (name, entry.task, entry.paper)
     assert entry.paper in PAPERS
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_catalog_counts_the_trained_parameters(name):
-    with torch.device("meta"):
-        net = create_model(name)
-    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == MODELS[name].parameters
 
 
 @pytest.mark.parametrize(

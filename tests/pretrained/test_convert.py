@@ -69,7 +69,13 @@ def test_names_order_and_shapes_are_torchvision_s(network: str):
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+# The others of a family are made of the same blocks.
+DEEP = ("resnet101", "resnet152", "vgg13", "vgg19", "vgg13_bn", "vgg19_bn")
+
+
+@pytest.mark.parametrize(
+    "network", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in NETWORKS]
+)
 def test_outputs_are_torchvision_s(network: str):
     numbers = filled(on_meta(network))
     with torch.device("meta"):

@@ -25,8 +25,6 @@ from zoo.pretrained.release import load_release
 from zoo.pretrained.torchvision_weights import WEIGHTS, TorchvisionWeights
 
 # One worker of pytest-xdist makes the file that several tests serve.
-pytestmark = pytest.mark.xdist_group("torchvision_download")
-
 NAME = "resnet18-imagenet"
 
 

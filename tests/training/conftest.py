@@ -70,39 +70,51 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 class StopOnce(Callback):
-    def __init__(self, step: int, stopped: str) -> None:
-        self.step, self.stopped = step, Path(stopped)
+    def __init__(self, after: int, stopped: str) -> None:
+        self.after, self.stopped = after, Path(stopped)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step and not self.stopped.exists():
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.after and not self.stopped.exists():
             self.stopped.touch()
             raise RuntimeError("stopped")
 """
 
 
 @pytest.fixture
-def interrupted(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    train: Callable[..., RunFolder],
-    train_here: Callable[[RunFolder], int],
+def stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Callable[..., RunFolder]
 ) -> Callable[..., RunFolder]:
-    """Trains with an end in the middle, without goodbye, and goes on from the last checkpoint; and once without it."""
+    """Trains in this process and ends after so many batches, without goodbye: `stopped(after, *words)`.
+
+    With `there_before` the config is the same, and training is not stopped.
+    """
     (tmp_path / "stopping.py").write_text(STOPPING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ZOO_ALLOW_TARGETS", "stopping.")
 
-    def run(step: int, *words: str, there_before: bool) -> RunFolder:
+    def run(after: int, *words: str, there_before: bool = False) -> RunFolder:
         flag = tmp_path / f"stopped {there_before}"
         if there_before:
             flag.touch()
-        stop = [f"+callbacks.stop={{_target_: stopping.StopOnce, step: {step}, stopped: '{flag}'}}"]
+        stop = [f"+callbacks.stop={{_target_: stopping.StopOnce, after: {after}, stopped: '{flag}'}}"]
         made = train(tmp_path / f"runs {there_before}", *words, *stop, code=0 if there_before else 1)
         if not there_before:
             assert made.read_summary()["status"] == "failed"
             assert "stopped" in made.read_summary()["error"]
             checkpoint = torch.load(made.checkpoints / "last.ckpt", weights_only=True)
-            assert 0 < checkpoint["global_step"] <= step
+            assert 0 < checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["completed"] <= after
+        return made
+
+    return run
+
+
+@pytest.fixture
+def interrupted(stopped: Callable[..., RunFolder], train_here: Callable[[RunFolder], int]) -> Callable[..., RunFolder]:
+    """Trains with an end in the middle, and goes on from the last checkpoint; and once without it."""
+
+    def run(after: int, *words: str, there_before: bool) -> RunFolder:
+        made = stopped(after, *words, there_before=there_before)
+        if not there_before:
             assert train_here(made) == 0
         return made
 

@@ -12,8 +12,6 @@ from zoo.training.evaluate import measure
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
-pytestmark = pytest.mark.xdist_group("adversarial")
-
 SHARED = [
     "data=digits", "data.validation=200", "data.batch_size=100", "task.samples=200", "trainer.max_epochs=3",
     "trainer.limit_train_batches=6", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=3",
@@ -91,6 +89,11 @@ def test_mistakes_of_drawing_are_told_in_one_line(options: list[str], told: str,
     assert told in one_line_error("predict", str(finished.path), *options)
 
 
+def test_stopped_and_resumed_is_as_if_nothing_had_been(words: list[str], finished: RunFolder, interrupted, assert_same):
+    assert_same(interrupted(8, *words, there_before=False), finished)
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_if_nothing_had_been(
     words: list[str], finished: RunFolder, tmp_path: Path, rows, killed, train_here, assert_same
 ):

@@ -30,14 +30,16 @@ from zoo.training.start import checked_config
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "performance.md"
 
-pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 DIGITS = ("model=lenet5_modern", "data=digits", "data.augment={crop_padding: 2}", "logger=none")
 SMALL = Case("digits", DIGITS, ("trainer=cpu",), 5)
 
 
-@pytest.mark.parametrize("settings", [("trainer=cpu",), ("trainer=cpu_bf16", "channels_last=true")])
-@pytest.mark.parametrize("model", ["lenet5", "lenet5_modern"])
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [("lenet5", ("trainer=cpu",)), ("lenet5_modern", ("trainer=cpu_bf16", "channels_last=true"))],
+)
 def test_the_bare_loop_computes_what_our_trainer_computes(model: str, settings: tuple[str, ...], tmp_path: Path):
     words = (*DIGITS, f"model={model}", "data.batch_size=64", *settings)
     ours, _ = built_for(words, tmp_path, SMALL.steps)

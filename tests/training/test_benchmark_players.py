@@ -18,10 +18,11 @@ from zoo.training.benchmark.measure import measure
 from zoo.training.benchmark.usual_q_learning import ReplayBuffer, Settings, training_steps
 from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
 
-pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 STEPS = 3
 CARTPOLE = ("model=dqn_mlp", "data=cartpole", "logger=none", "task.warmup=200", "task.memory=1000")
+MINATAR = ("model=dqn_minatar", "data=minatar_breakout", "logger=none", "task.warmup=200", "task.memory=1000")
 
 
 @pytest.mark.parametrize("simultaneous", [True, False])
@@ -78,7 +79,7 @@ def test_the_usual_script_learns_which_action_pays():
 
 @pytest.mark.parametrize(
     "words",
-    [CARTPOLE, ("model=dqn_minatar", "data=minatar_breakout", "logger=none", "task.warmup=200", "task.memory=1000")],
+    [CARTPOLE, pytest.param(MINATAR, marks=pytest.mark.slow)],
 )
 def test_the_usual_script_updates_as_often_as_we_do(words: tuple[str, ...], tmp_path: Path):
     case = Case("small", (*words, "data.steps_per_tick=128"), ("trainer=cpu",), STEPS, kind=Q_LEARNING)

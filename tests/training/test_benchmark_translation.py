@@ -17,7 +17,7 @@ from zoo.training.benchmark.cases import DECODING, Case
 from zoo.training.benchmark.decoding import measure_decoding, search_anew
 from zoo.training.benchmark.ways import WARM_UP, built_for, usual_steps
 
-pytestmark = [pytest.mark.xdist_group("trainer"), pytest.mark.usefixtures("own_signals")]
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 STEPS = 5
 

@@ -15,6 +15,7 @@ def slopes(critic: nn.Module) -> torch.Tensor:
     return gradient.flatten(1).norm(dim=1)
 
 
+@pytest.mark.slow
 def test_the_penalty_keeps_slopes_near_one_and_clipping_makes_them_vanish():
     data = gaussians_8()
     penalised, clipped = (

@@ -16,8 +16,6 @@ from zoo.training.processes import training_command
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
-pytestmark = pytest.mark.xdist_group("ddp")
-
 SHARED = [
     "trainer.max_epochs=2", "trainer.log_every_n_steps=3", "trainer.enable_progress_bar=false", "logger=none",
     "checkpoint.every_minutes=0",

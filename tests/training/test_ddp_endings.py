@@ -28,8 +28,6 @@ from zoo.training.processes import (
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
-pytestmark = pytest.mark.xdist_group("ddp")
-
 WORDS = [
     "model=lenet5_modern", "data=digits", "data.batch_size=98", "trainer.max_epochs=2", "trainer.log_every_n_steps=3",
     "trainer.enable_progress_bar=false", "logger=none",

@@ -10,8 +10,6 @@ import yaml
 
 from zoo.training.run_folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("hydra")
-
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
 

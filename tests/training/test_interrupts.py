@@ -98,14 +98,12 @@ class Signal(Callback):
 """
 
 
-def test_a_signal_that_comes_while_a_checkpoint_is_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_signal_that_comes_while_a_checkpoint_is_written_is_not_lost(tmp_path: Path, train, monkeypatch, capfd):
     (tmp_path / "saving.py").write_text(WHILE_SAVING)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ZOO_ALLOW_TARGETS", "saving.")
-    words = ["data=digits", "trainer=cpu", "logger=none", "trainer.max_epochs=3", "trainer.enable_progress_bar=false"]
-    run = prepare_run([*words, "+callbacks.signal={_target_: saving.Signal}"])
-    ended = subprocess.run(training_command(run), capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 143, ended.stderr
-    assert f"zoo: interrupted by SIGTERM; zoo train resume={run.path}" in ended.stderr
+    words = ["data=digits", "logger=none", "trainer.max_epochs=3", "trainer.enable_progress_bar=false"]
+    run = train(tmp_path / "runs", *words, "+callbacks.signal={_target_: saving.Signal}", code=143)
+    assert f"zoo: interrupted by SIGTERM; zoo train resume={run.path}" in capfd.readouterr().err
     last = torch.load(run.checkpoints / "last.ckpt", weights_only=True)
     assert last["epoch"] == 1, "the batch that followed the save"

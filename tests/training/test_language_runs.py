@@ -22,8 +22,6 @@ from zoo.training.init_from import initialise_from
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
-pytestmark = pytest.mark.xdist_group("language")
-
 TIMING = {"samples_per_s", "elapsed_s"}
 # Dropout and a schedule: everything of a language model that has a state. 14 batches an epoch.
 WORDS = [

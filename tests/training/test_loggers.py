@@ -19,8 +19,6 @@ from zoo.training.loggers import TensorBoard, WeightsAndBiases
 from zoo.training.run_folder import RunFolder, group_runs
 from zoo.training.start import resume_run
 
-pytestmark = pytest.mark.xdist_group("loggers")
-
 WORDS = ["model=lenet5_modern", "scheduler=none", "logger=[tensorboard,wandb]", "logger.wandb.tags=[a,b]",
          "logger.wandb.group=tests", "trainer.log_every_n_steps=5"]  # fmt: skip
 _BLOCK, _HEADER = 32768, 7

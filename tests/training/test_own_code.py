@@ -1,16 +1,17 @@
 """A model and an optimizer of one's own, in folders of one's own; the example of CONTRIBUTING.md is in test_docs."""
 
+import contextlib
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from zoo.cli import main
+from zoo.models import registry
 from zoo.training.run_folder import RunFolder
-
-pytestmark = pytest.mark.xdist_group("own_code")
+from zoo.training.start import prepare_run
 
 MODEL = """
 import torch
@@ -40,11 +41,17 @@ factor: 0.5
 TINY = ["trainer=cpu", "logger=none", "trainer.max_epochs=2"]
 
 
-def zoo(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "zoo", *words], cwd=folder, env=os.environ | {"ZOO_RUNS": "runs"} | environment,
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+@contextlib.contextmanager
+def reader_s(folder: Path) -> Iterator[None]:
+    """Stands in a folder whose modules can be imported, as the command does, and forgets them afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        patch.setenv("ZOO_ALLOW_TARGETS", "own_zoo.")
+        patch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+        yield
+    for name in ("own_zoo", "own_zoo.everything"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +69,12 @@ def own(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(own: Path) -> RunFolder:
-    words = ["train", *TINY, "--config-dir", "own_configs", "model=just_linear", "optimizer=slow"]
-    ended = zoo(own, *words, ZOO_ALLOW_TARGETS="own_zoo.")
-    assert ended.returncode == 0, ended.stderr
-    (path,) = own.glob("runs/*/*")
-    return RunFolder(path)
+def trained(own: Path, train_here) -> RunFolder:
+    with reader_s(own):
+        words = ["runs_dir=runs", *TINY, "model=just_linear", "optimizer=slow"]
+        run = prepare_run(words, [Path("own_configs")])
+        assert train_here(run) == 0
+    return run
 
 
 def test_it_trains_like_any_other(trained: RunFolder):
@@ -79,10 +86,10 @@ def test_it_trains_like_any_other(trained: RunFolder):
     assert lr == {"_target_": "own_zoo.everything.Slow", "lr": 0.1, "factor": 0.5}
 
 
-def test_it_is_measured_again_once_its_module_is_named(trained: RunFolder, own: Path):
-    ended = zoo(own, "evaluate", str(trained.path), "trainer=cpu", "imports=[own_zoo.everything]")
-    assert ended.returncode == 0, ended.stderr
-    assert f"{trained.read_summary()['headline']['value']:.4g}" in ended.stdout
+def test_it_is_measured_again_once_its_module_is_named(trained: RunFolder, own: Path, capsys):
+    with reader_s(own):
+        assert main(["evaluate", str(trained.path), "trainer=cpu", "imports=[own_zoo.everything]"]) == 0
+    assert f"{trained.read_summary()['headline']['value']:.4g}" in capsys.readouterr().out
 
 
 def test_an_optimizer_that_is_not_allowed_is_not_even_imported(own: Path, one_line_error, monkeypatch):

@@ -1,8 +1,8 @@
 """Killed is not lost: a run killed at any moment and resumed ends as one that was not, bit for bit."""
 
 import csv
-import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -24,7 +24,7 @@ TIMING = {"samples_per_s", "elapsed_s"}
 WORDS = [
     "model=lenet5", "data=digits", "data.validation=200", "select=best", "trainer=cpu", "trainer.max_epochs=3",
     "data.augment={affine: {degrees: 10, translate: [0.1, 0.1]}}", "trainer.log_every_n_steps=7", "logger=none",
-    "optimizer=sgd_lecun1998", "checkpoint.every_minutes=0.001",
+    "optimizer=sgd_lecun1998", "checkpoint.every_minutes=0.005",
 ]  # fmt: skip
 
 
@@ -46,12 +46,9 @@ def assert_same(run: RunFolder, reference: RunFolder) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> RunFolder:
-    root = tmp_path_factory.mktemp("reference")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        assert main(["train", "-q", f"runs_dir={root}", *WORDS]) == 0
-    return RunFolder(next(root.glob("*/*")))
+def reference(tmp_path_factory, train) -> RunFolder:
+    """The run that nothing happens to, and which has but the checkpoints of its epochs."""
+    return train(tmp_path_factory.mktemp("reference"), *WORDS[:-1], "checkpoint.every_minutes=60")
 
 
 class Victim:
@@ -92,6 +89,7 @@ def at_the_edge(victim: Victim) -> bool:
 
 
 @pytest.mark.parametrize("moment", [in_mid_epoch, pytest.param(at_the_edge, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("in_this_process")
 def test_sigkill_then_resume_is_exact(moment, reference: RunFolder):
     victim = Victim(WORDS)
     victim.start()
@@ -117,7 +115,9 @@ def test_sigkill_at_ten_random_moments_is_exact(reference: RunFolder, train_here
         assert_same(victim.run, reference)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 @pytest.mark.usefixtures("in_this_process")
 def test_a_polite_signal_leaves_a_checkpoint_and_a_summary(number: int, code: int, reference: RunFolder):
     victim = Victim([*WORDS[:-1], "checkpoint.every_minutes=60"])
@@ -185,30 +185,25 @@ def test_a_cosine_cannot_become_longer_underway(one_line_error):
     assert shorter.read_config()["trainer"]["max_epochs"] == 2
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_disk_full_leaves_the_old_checkpoint(reference: RunFolder):
-    victim = Victim(WORDS)
-    victim.start()
-    victim.wait_for(lambda: in_mid_epoch(victim))
-    victim.hit(signal.SIGKILL)
-    before = torch.load(victim.run.checkpoints / LAST, weights_only=True)["global_step"]
-    limit = max(path.stat().st_size for path in victim.run.checkpoints.glob("*.ckpt")) // 2
+def test_disk_full_leaves_the_old_checkpoint(stopped, train_here, reference: RunFolder, capfd):
+    run = stopped(20, *WORDS)
+    before = torch.load(run.checkpoints / LAST, weights_only=True)["global_step"]
+    allowed, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     # A limit on the size of files stands in for a full disk: both make the write fail in the middle.
-    program = (
-        "import resource, sys; from zoo.training.run import main;"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
-        "sys.exit(main(sys.argv[1:]))"
-    )
-    command = [training_command(victim.run)[0], "-c", program, str(victim.run.path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
-    assert ended.returncode == 1
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert "cannot write" in ended.stderr
-    assert "the last good checkpoint is" in ended.stderr
-    assert torch.load(victim.run.checkpoints / LAST, weights_only=True)["global_step"] == before
-    assert not list(Path(victim.run.checkpoints).glob(".*"))
-    assert main(["train", f"resume={victim.run.path}"]) == 0
-    assert_same(victim.run, reference)
+    limit = max(path.stat().st_size for path in run.checkpoints.glob("*.ckpt")) // 2
+    capfd.readouterr()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    try:
+        assert train_here(run) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, most))
+    (told,) = capfd.readouterr().err.strip().splitlines()
+    assert "cannot write" in told
+    assert "the last good checkpoint is" in told
+    assert torch.load(run.checkpoints / LAST, weights_only=True)["global_step"] == before
+    assert not list(Path(run.checkpoints).glob(".*"))
+    assert train_here(run) == 0
+    assert_same(run, reference)
 
 
 VARIANTS = {

@@ -23,8 +23,6 @@ from zoo.training.records import make_record
 from zoo.training.run_folder import RunFolder, resumable_hash
 from zoo.training.start import prepare_run, resume_run
 
-pytestmark = pytest.mark.xdist_group("trainer")
-
 # A few large steps of a small network: no test here needs more.
 SMALL = ["model=lenet5_modern", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
 PLAIN = [*SMALL, "optimizer=sgd", "optimizer.lr=0.05", "scheduler=none"]

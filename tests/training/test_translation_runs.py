@@ -14,8 +14,6 @@ from zoo.training.evaluate import measure
 from zoo.training.run_folder import RunFolder
 from zoo.training.start import prepare_run
 
-pytestmark = pytest.mark.xdist_group("translation")
-
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht"]
 ENGLISH = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 TRAINED, HELD_OUT = 48, 6
@@ -136,6 +134,7 @@ def test_two_processes_measure_each_sentence_once(tmp_path: Path, words: list[st
     assert summary["metrics"] == pytest.approx(alone, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_dates_are_learnt_without_a_download(tmp_path: Path, train, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZOO_MIRROR", "http://127.0.0.1:9/nothing")
     limits = ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "trainer.max_steps=3"]

@@ -12,9 +12,13 @@ from zoo.pretrained.hub import list_pretrained
 from zoo.training import verify as verifying
 from zoo.training.verify import Verdict, verify_release
 
-pytestmark = pytest.mark.xdist_group("trainer")
-
-RELEASES = [entry.name for entry in list_pretrained() if entry.source == "zoo"]
+# Of a network that is not small, or whose test split is not, it takes up to a minute; `zoo verify` has them all.
+QUICK = ("lenet5", "dqn_mlp", "dqn_minatar")
+RELEASES = [
+    pytest.param(entry.name, marks=[] if entry.name.startswith(QUICK) else pytest.mark.slow)
+    for entry in list_pretrained()
+    if entry.source == "zoo"
+]
 
 
 @pytest.fixture
