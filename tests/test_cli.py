@@ -83,6 +83,7 @@ def test_help_of_a_verb_that_is_none(one_line_error):
 def test_a_mistake_names_the_page_of_its_verb(one_line_error):
     assert one_line_error("train", "--fast") == "zoo: zoo train has no flag --fast; `zoo train --help` shows its flags"
     assert "`zoo list --help` shows examples" in one_line_error("list")
+    assert "required: RUN|RELEASE; `zoo evaluate --help`" in one_line_error("evaluate")
 
 
 @pytest.mark.parametrize(

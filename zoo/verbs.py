@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
         raise ZooError(f"{self.prog.removeprefix('zoo ')}: {message}; `{self.prog} --help` shows examples")
 
     def add_words(self, name: str, words: str, meaning: str) -> None:
-        self.add_argument(name, nargs="*", metavar=words, help=meaning)
+        self.add_argument(name, nargs="*", default=[], metavar=words, help=meaning)
 
     def add_config_dir(self) -> None:
         self.add_argument("--config-dir", type=Path, action="append", default=[], metavar="DIR",
