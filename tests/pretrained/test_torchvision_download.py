@@ -24,7 +24,6 @@ from zoo.pretrained.hub import find_release, list_pretrained, load_pretrained, p
 from zoo.pretrained.release import load_release
 from zoo.pretrained.torchvision_weights import WEIGHTS, TorchvisionWeights
 
-# One worker of pytest-xdist makes the file that several tests serve.
 NAME = "resnet18-imagenet"
 
 
