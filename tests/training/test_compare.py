@@ -44,10 +44,16 @@ def three_configurations(parent: Path) -> None:
     make_run(parent, "optimizer.lr=0.03", "data=mnist")
 
 
+@pytest.fixture(scope="module")
+def runs_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("compare") / "runs"
+    three_configurations(place)
+    return place
+
+
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    three_configurations(tmp_path / "runs")
-    return tmp_path / "runs"
+def runs(runs_to_copy: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(runs_to_copy, tmp_path / "runs")
 
 
 def test_seeds_are_averaged_and_the_best_comes_first(runs: Path):
