@@ -19,7 +19,7 @@ Deviations:
     1. Shortcuts are of option B, as in the released models: projections where the shape changes, identities elsewhere.
        ResNet-18 and 34 are of option A in Table 2; Table 3 has ResNet-34 with each option: `shortcut` chooses.
     2. Section 3.4 initialises as He et al. 2015 (arXiv:1502.01852), where n of the deviation sqrt(2/n) may be the
-       fan-in or the fan-out. Here it is the fan-out, as in the authors' Torch code. As there, the last layer is uniform
+       fan-in or the fan-out. Here it is the fan-out, as in Facebook's Torch code. As there, the last layer is uniform
        in ±1/sqrt(fan-in), with a bias of 0.
     3. Batch normalisation takes its statistics over the whole batch, as far as it is on one device, and tests with
        running averages. The authors shared a batch among several devices, and averaged the statistics anew for the

@@ -2,7 +2,7 @@
 
 Bahdanau, Cho, Bengio: Neural Machine Translation by Jointly Learning to Align and Translate. ICLR 2015,
 arXiv:1409.0473v7. Equations are those of its Section 3 and Appendix A; RNNencdec is Cho et al. 2014, arXiv:1406.1078,
-as Appendix A.2.1 has it with a fixed context.
+as Appendix A.2.2 has it with a fixed context.
 
 Claims, each tested by the experiment named after it:
     English-French, newstest2014 (Table 1): RNNsearch-50 26.75 BLEU, RNNencdec-50 17.82; not run here: too large
