@@ -37,6 +37,7 @@ def test_discrete_observations_become_vectors():
     [
         ("gymnasium", {"id": "Pendulum-v1"}, "Q-learning needs a few discrete ones"),
         ("gymnasium", {"id": "Nothing-v7"}, r"data\.id=Nothing-v7 cannot be made"),
+        ("gymnasium", {"id": "this:CartPole-v1"}, r"data\.id=this:CartPole-v1 names a module"),
         ("atari", {"game": "chess"}, r"data\.game=chess is none of ale-py's games"),
         ("cartpole", {"environments": 0}, r"data\.environments=0"),
         ("cartpole", {"episodes": 0}, r"data\.episodes=0"),

@@ -1,5 +1,7 @@
 """A classifier's look at samples: none other than the real images, collapsed to one class, and the distance by hand."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -69,3 +71,17 @@ def test_the_distance_is_frechet_s(classifier, digits):
     expected = (one.mean(0) - other.mean(0)).square().sum() + first.trace() + second.trace() - 2 * roots
     found = looked_at(classifier, images[:150], images[150:300])[0]["fid_lenet"]
     assert found == pytest.approx(float(expected), rel=1e-3)
+
+
+def _one_of_two(rank: int, store: str, images: torch.Tensor, expected: float) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
+    found, _ = looked_at(zoo.pipeline("lenet5_modern-mnist"), images[:30], images[30:60])
+    torch.distributed.destroy_process_group()
+    assert found["fid_lenet"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_that_have_all_images_count_each_once(classifier, digits, tmp_path: Path):
+    images = digits[0]
+    alone = looked_at(classifier, images[:30], images[30:60])[0]["fid_lenet"]
+    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path / "store"), images, alone), nprocs=2)

@@ -22,7 +22,7 @@ SHARED = [
 ]  # fmt: skip
 GAMES = {
     "cartpole": ["model=dqn_mlp", "data=cartpole", *SHARED],
-    "minatar": ["model=dqn_minatar", "data=minatar_breakout", *SHARED],
+    "minatar": ["model=dqn_minatar", "data=minatar_breakout", "channels_last=true", *SHARED],
 }
 
 

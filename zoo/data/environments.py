@@ -133,6 +133,9 @@ class EnvironmentData:
 
 
 def _from_gymnasium(name: str) -> gym.Env:
+    if ":" in name:  # Gymnasium would import what stands before it, and a release's card may name anything
+        raise ZooError(f"data.id={name} names a module: register the environment in one that imports=[…] names, and "
+                       "give its id alone")  # fmt: skip
     try:
         environment = gym.make(name, disable_env_checker=True)
     except (gym.error.Error, ImportError, ValueError) as error:

@@ -14,7 +14,9 @@ none; these count two bias vectors per gate, as the authors' code and `torch.nn.
 The text has the small network's first step size for 4 epochs, the authors' code divides it for the first time after
 the fifth (6 and the seventh, 14 and the fifteenth for the others); the recipes follow the code, which made the numbers.
 The paper does not say which epoch's weights it tests. The authors' code keeps the last, and so do the experiments on
-its data; other recipes test the epoch that is best on validation (`select: best`).
+Penn Treebank; WikiText-2 and the recipes test the epoch that is best on validation (`select: best`). On validation the
+authors' code divides the batches' summed loss by their number before it is rounded down (184.35 for 184), which prints
+less than the perplexity; here it is the mean.
 
 Not in the paper: `tie_weights` (Press and Wolf 2017, arXiv:1608.05859; Inan et al. 2017, arXiv:1611.01462), and
 `lstm_char`, the same network for characters.

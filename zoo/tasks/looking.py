@@ -64,7 +64,12 @@ def looked_at(
 
     look = Features(classifier)
     channels, height, width = points.shape[1:]
-    distance = FrechetInceptionDistance(look, normalize=True, input_img_size=(channels, height, width))
+    distance = FrechetInceptionDistance(
+        look,
+        normalize=True,
+        input_img_size=(channels, height, width),
+        sync_on_compute=False,  # each process has all images
+    )
     for images, real in ((points, True), (samples, False)):
         for each in images.cpu().split(_AT_ONCE):
             distance.update(each, real=real)

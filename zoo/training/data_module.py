@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from zoo.data.dataset import Dataset, Loader, TrainingLoader
 
@@ -60,7 +61,7 @@ class ZooData(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Changes the memory order of image batches where that is asked for."""
-        if not self.channels_last or batch[0].ndim < 4:  # what is no image has no channels
+        if not self.channels_last or not isinstance(batch[0], Tensor) or batch[0].ndim < 4:  # no images
             return batch
         images, *rest = batch
         if images.ndim == 5:  # several views of each image, which the task lays side by side
