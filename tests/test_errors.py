@@ -10,7 +10,7 @@ import torch
 
 from zoo.cli import main
 from zoo.models import registry
-from zoo.training.callbacks.checkpoints import LAST
+from zoo.training.run_folder import LAST
 from zoo.training.start import prepare_run
 
 FAST = ["trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]

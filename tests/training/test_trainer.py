@@ -15,12 +15,11 @@ from torch import Tensor
 
 import zoo
 from zoo.errors import ZooError
-from zoo.training.callbacks.checkpoints import BEST, LAST
 from zoo.training.evaluate import measure
 from zoo.training.init_from import initialise_from
 from zoo.training.processes import training_command
 from zoo.training.records import make_record
-from zoo.training.run_folder import RunFolder, resumable_hash
+from zoo.training.run_folder import BEST, LAST, RunFolder, resumable_hash
 from zoo.training.start import prepare_run, resume_run
 
 # A few large steps of a small network: no test here needs more.
@@ -265,6 +264,18 @@ def test_fast_dev_run_tries_everything_with_one_batch(tmp_path, train, rows):
 def test_init_from_starts_with_another_run_s_weights(finished: RunFolder, tmp_path, train, capfd):
     run = train(tmp_path, *PLAIN, f"init_from={finished.path}", "optimizer.lr=0")
     assert f"init_from {finished.path.name}: 10 tensors loaded\n" in capfd.readouterr().out
+    assert distance(run, finished) == 0
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_to_go_on_from_starts_with_them_again(
+    finished: RunFolder, tmp_path, train_here
+):
+    """The best weights are written after a validation, maybe minutes before those to go on from."""
+    run = prepare_run([*PLAIN, f"init_from={finished.path}", "optimizer.lr=0", f"runs_dir={tmp_path}"])
+    run.checkpoints.mkdir()
+    (run.checkpoints / BEST).write_bytes((finished.checkpoints / LAST).read_bytes())
+    assert not run.started
+    assert train_here(run) == 0
     assert distance(run, finished) == 0
 
 

@@ -19,6 +19,9 @@ WITHOUT_EFFECT = ("runs_dir=", "logger", "sweep.", "trainer.enable_progress_bar=
 _NOT_COMPARED = ("seed", "compile", "channels_last")
 _HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
+# Checkpoints: two to go on from, and the one that was best on the validation split.
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast: hundreds of runs are compared
 
 
@@ -89,7 +92,7 @@ class RunFolder:
     @property
     def started(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return any(self.checkpoints.glob("*.ckpt"))
+        return any((self.checkpoints / name).exists() for name in (LAST, PREVIOUS))
 
 
 def write_atomically(path: Path, text: str) -> None:

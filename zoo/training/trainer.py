@@ -13,14 +13,14 @@ from zoo.tasks.task import Task
 from zoo.training import ending, loggers
 from zoo.training.build import build_all
 from zoo.training.callbacks.averaging import AverageOfLast
-from zoo.training.callbacks.checkpoints import BEST, newest_intact
+from zoo.training.callbacks.checkpoints import newest_intact
 from zoo.training.environment import environment
 from zoo.training.imports import import_modules
 from zoo.training.interrupts import Interrupts
 from zoo.training.log_file import keep_log
 from zoo.training.metrics_file import MetricsFile
 from zoo.training.processes import early_rank, processes
-from zoo.training.run_folder import RunFolder, resumable_hash, write_json
+from zoo.training.run_folder import BEST, RunFolder, resumable_hash, write_json
 from zoo.training.start import mark_modified
 
 

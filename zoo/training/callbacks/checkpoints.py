@@ -17,8 +17,7 @@ from zoo.metrics.ranks import largest
 from zoo.tasks.task import Task
 from zoo.training.callbacks.stopping import ends_epoch
 from zoo.training.interrupts import Interrupts
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+from zoo.training.run_folder import BEST, LAST, PREVIOUS
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
