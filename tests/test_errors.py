@@ -10,7 +10,7 @@ import torch
 
 from zoo.cli import main
 from zoo.models import registry
-from zoo.training.run_folder import LAST
+from zoo.training.run_folder import LAST, RunFolder
 from zoo.training.start import prepare_run
 
 FAST = ["trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
@@ -162,6 +162,23 @@ def test_only_trainer_and_logger_change_in_a_resumed_run(one_line_error):
     assert "optimizer.lr=1 cannot change" in one_line_error("train", f"resume={run.path}", "optimizer.lr=1")
     assert "cannot change" in one_line_error("train", f"resume={run.path}", "data=mnist")
     assert "adds a key" in one_line_error("train", f"resume={run.path}", "+trainer.typo=1")
+
+
+def test_a_mistake_in_a_resumed_run_leaves_what_the_run_has(one_line_error):
+    run = prepare_run(["experiment=lenet5_modern_mnist", *FAST])
+    before = run.config.read_text(), run.overrides.read_text()
+    told = one_line_error("train", f"resume={run.path}", "trainer.gradient_clip_val=much")
+    assert "trainer.gradient_clip_val='much' is not possible: expected" in told
+    assert (run.config.read_text(), run.overrides.read_text()) == before
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_prepared_run_stays_when_its_first_start_fails(one_line_error, capfd):
+    assert main(["train", "--prepare", *FAST, "optimizer.lr=-1"]) == 0
+    run = RunFolder(Path(capfd.readouterr().out.strip()))
+    assert "cannot be built" in one_line_error("train", f"resume={run.path}", code=1)
+    assert run.read_config()["optimizer"]["lr"] == -1
+    assert run.read_summary()["status"] == "failed"
 
 
 @pytest.mark.usefixtures("in_this_process")

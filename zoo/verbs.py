@@ -108,6 +108,7 @@ def _train(arguments: list[str], become: bool) -> int:
         return sweep(flags.overrides, flags.config_dir)
     run = prepare_run(flags.overrides, flags.config_dir)
     if flags.prepare:
+        run.fresh.unlink()  # asked for, it stays whatever becomes of its first start
         print(run.path)
         return 0
     if become:

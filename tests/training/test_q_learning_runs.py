@@ -10,7 +10,7 @@ from PIL import Image
 
 import zoo
 from zoo.training.evaluate import measure
-from zoo.training.run_folder import RunFolder
+from zoo.training.run_folder import BEST, LAST, RunFolder
 from zoo.training.start import prepare_run
 
 # A memory that overflows, and a checkpoint after each of five ticks an epoch.
@@ -83,6 +83,14 @@ def test_killed_and_resumed_is_as_if_nothing_had_been(
     assert_same(run, finished)
 
 
+def test_the_best_weights_take_none_of_the_memory_away(tmp_path: Path, words, train):
+    often = ["select=best", "trainer.val_check_interval=1", "checkpoint.every_minutes=60", "trainer.max_epochs=1"]
+    run = train(tmp_path, *words, *often)
+    assert "q_learning" not in torch.load(run.checkpoints / BEST, weights_only=True)
+    (state,) = torch.load(run.checkpoints / LAST, weights_only=True)["q_learning"]
+    assert [each["number"] for each in state["memory"]["segments"]] == [0]
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_a_memory_that_is_gone_is_told_in_one_line(finished: RunFolder, tmp_path: Path, one_line_error):
     run = RunFolder(tmp_path / "run")
@@ -112,6 +120,7 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
         (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=1.0 is not possible for task=q_learning"),
         (["trainer.max_steps=10"], "trainer.max_steps=10 is not possible for task=q_learning"),
         (["scheduler=cosine"], "Q-learning keeps its step size: give scheduler=none"),
+        (["select=best", "task.headline=train/return_last_500k"], "select=best cannot choose by"),
         (["task.memory=10"], "task.memory=10 holds 1 frames of each of 8 environments"),
         (["task.discount=2"], "task.discount=2 is not possible"),
         (["task.warmup=7"], "task.warmup=7 is not possible with data.environments=8"),
@@ -119,7 +128,7 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, tmp_path: Path, one_line_error, request):
     request.getfixturevalue("in_this_process")
-    early = any(word.startswith(("trainer.", "data=mnist")) for word in words)
+    early = any(word.startswith(("trainer.", "data=mnist", "select=")) for word in words)
     common = [f"runs_dir={tmp_path}", "trainer=cpu", "logger=none", "trainer.enable_progress_bar=false"]
     line = one_line_error("train", *common, "model=dqn_mlp", *words, code=2 if early else 1)
     assert told in line

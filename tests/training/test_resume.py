@@ -229,6 +229,16 @@ def test_what_has_a_rhythm_of_its_own_is_exact_too(variant: str, train_here):
         assert_same(victim.run, uninterrupted)
 
 
+def test_a_validation_amid_an_epoch_is_made_though_a_checkpoint_is_due(stopped, train_here):
+    """Lightning counts the batches of all epochs for it: the 90th of 78 an epoch."""
+    words = [*WORDS, "trainer.check_val_every_n_epoch=null", "trainer.val_check_interval=90", "trainer.max_epochs=2",
+             "checkpoint.every_minutes=0"]  # fmt: skip
+    whole, run = stopped(90, *words, there_before=True), stopped(90, *words)
+    assert [row["step"] for row in rows(whole) if row["row"] == "validation"] == ["90"]
+    assert train_here(run) == 0
+    assert_same(run, whole)
+
+
 @pytest.mark.slow
 def test_a_run_that_early_stopping_had_ended_trains_no_further(train_here):
     stopped = prepare_run([*WORDS, *VARIANTS["early stopping"], "trainer.enable_progress_bar=false"])

@@ -245,6 +245,7 @@ def test_select_best_releases_the_best_epoch(tmp_path, train, rows):
     assert errors[0] < min(errors[1:])
     best = torch.load(run.checkpoints / BEST, weights_only=True)
     assert best["epoch"] == 0
+    assert "optimizer_states" not in best  # nobody goes on from it
     for name, tensor in weights(run).items():
         assert torch.equal(tensor, best["state_dict"][f"model.{name}"])
     assert run.read_summary()["selection"] == "best epoch on validation"

@@ -83,7 +83,7 @@ class Adversarial(Task):
                              "give task.simultaneous=false")  # fmt: skip
         if marginals and self.model.output_bias is None:
             raise ValueError("task.marginals=true is for a generator that ends in sigmoids: take model=gan_mlp")
-        least = {"discriminator_steps": 1, "samples": 1, "clip": 0, "penalty": 0}
+        least = {"discriminator_steps": 1, "samples": 2, "clip": 0, "penalty": 0}
         for name, value in zip(least, (discriminator_steps, samples, clip, penalty), strict=True):
             if not least[name] <= value < float("inf"):
                 raise ValueError(f"task.{name}={value} is not possible: expected {least[name]} or more")
@@ -135,7 +135,11 @@ class Adversarial(Task):
         return self.batches
 
     def configure_optimizers(self) -> Any:
-        """Hands Lightning an optimizer for each network, and their schedules."""
+        """Hands Lightning an optimizer for each network, and their schedules.
+
+        Raises:
+            ZooError: As in every task.
+        """
         optimizers = [
             self._optimizer(self.networks.generator.named_parameters()),
             self._discriminator_optimizer(self.networks.discriminator.named_parameters()),
@@ -145,7 +149,8 @@ class Adversarial(Task):
                 group["lr"] = self.discriminator_lr
         if self._scheduler is None:
             return optimizers
-        return optimizers, [{"scheduler": self._scheduler(each), "interval": "epoch"} for each in optimizers]
+        schedules = [self._schedule(self._scheduler, each) for each in optimizers]
+        return optimizers, [{"scheduler": schedule, "interval": "epoch"} for schedule in schedules]
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Returns what the loader gives as pixels from 0 to 1."""

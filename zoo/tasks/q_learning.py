@@ -294,6 +294,8 @@ class QLearning(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what acting and learning go on from; the memory is files beside the checkpoint."""
+        if "optimizer_states" not in checkpoint:
+            return  # of weights alone, nobody goes on from it
         own = {"steps": self.steps, "updates": self.updates, "sums": self._sums, "games": self._games,
                "recent": self._recent}  # fmt: skip
         if self.memory is not None and self._draw is not None:

@@ -103,12 +103,16 @@ class Task(LightningModule):
         optimizer = self._optimizer(self.model.named_parameters())
         if self._scheduler is None:
             return optimizer
-        schedule = self._scheduler(optimizer)
+        schedule = self._schedule(self._scheduler, optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self._scheduler_interval}}
+
+    def _schedule(self, scheduler: SchedulerFactory, optimizer: Optimizer) -> LRScheduler:
+        schedule = scheduler(optimizer)
         length = getattr(schedule, "total_steps", None)  # of OneCycleLR, which goes no step further
         if length is not None and self._trainer is not None and length < (steps := self._schedule_steps()):
             raise ZooError(f"scheduler.total_steps={length} is over before the run, which takes {steps:g}: give "
                            f"scheduler.total_steps={steps:g}")  # fmt: skip
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self._scheduler_interval}}
+        return schedule
 
     def _schedule_steps(self) -> float:
         """Returns how often the schedule steps in the whole run."""

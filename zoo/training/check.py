@@ -186,7 +186,10 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
 
 def _check_that_one_is_chosen(config: dict[str, Any]) -> None:
     """Refuses to choose the best of no epochs, which would be told only when all of them are over."""
-    trainer = config["trainer"]
+    trainer, headline = config["trainer"], str(config["task"].get("headline"))
+    if config["select"] == "best" and headline.startswith("train/"):
+        raise ZooError(f"select=best cannot choose by task.headline={headline}, which only the end of training has: "
+                       "give select=last")  # fmt: skip
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
     if config["select"] == "best" and type(epochs) is type(every) is int and 0 < epochs < every:
         raise ZooError(f"select=best has nothing to choose from: trainer.max_epochs={epochs} is over before the first "

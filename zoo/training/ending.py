@@ -36,6 +36,8 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
         trainer.validate(task, datamodule=data, verbose=False)
     trainer.test(task, datamodule=data, verbose=False)
     metrics = dict(task.published)
+    if task.headline not in metrics and task.headline.startswith("train/"):
+        raise ZooError(f"{task.headline} is of the training: it cannot be measured on weights, only where they trained")
     if task.headline not in metrics:
         raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
     return metrics

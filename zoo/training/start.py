@@ -1,4 +1,7 @@
-"""From words on the command line to a frozen run folder and the process that trains in it; imports no torch."""
+"""From words on the command line to a frozen run folder and the process that trains in it.
+
+Imports no torch, except where the config of a run that goes on is changed.
+"""
 
 import os
 import signal
@@ -186,8 +189,18 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
         stored = run.read_config()
         config = apply_overrides(stored, overrides)
         check(config)
+        _check_as_training_will(config)
         freeze(config, _typed_since(run, config, stored, overrides), run.path)
     return run
+
+
+def _check_as_training_will(config: dict[str, Any]) -> None:
+    """Checks a config that will stand in another one's place: in the training process it would be too late."""
+    from zoo.training.imports import import_modules
+    from zoo.training.signatures import check_signatures
+
+    import_modules(config["imports"])
+    check_signatures(config)
 
 
 def _from_run(path: str, overrides: Sequence[Override]) -> RunFolder:

@@ -129,7 +129,9 @@ class Checkpoints(Checkpoint):
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         # Gradients that are not yet applied are in no checkpoint, a validation that follows would be skipped by a
         # resumed run, and an epoch's end saves anyway.
-        validates = trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0
+        # Lightning counts the batches of all epochs for it where epochs do not matter.
+        number = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
+        validates = trainer.val_check_batch and (number + 1) % trainer.val_check_batch == 0
         if accumulating or validates or ends_epoch(trainer, batch_idx):
             return
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.every_seconds
@@ -164,7 +166,7 @@ class Checkpoints(Checkpoint):
             return
         improved = self._improved(trainer, pl_module)
         if any(largest(improved and trainer.is_global_zero)):  # saving waits for all
-            trainer.save_checkpoint(self.folder / BEST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=True)  # nobody goes on from it
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves."""
