@@ -148,6 +148,15 @@ def test_what_came_of_another_day_s_file_is_fetched_anew(server: Server):
     assert load_pretrained(NAME)
 
 
+def test_what_came_whole_of_another_release_is_fetched_anew(server: Server, folder: Path):
+    aside = cache_dir() / "releases" / f".{NAME}.part"
+    aside.mkdir(parents=True)
+    content = (folder / NAME / "model.json").read_bytes()
+    (aside / "model.json").write_bytes(content.replace(b" ", b"  ", 1))
+    assert load_pretrained(NAME)
+    assert (cache_dir() / "releases" / NAME / "model.json").read_bytes() == content
+
+
 def test_what_keeps_breaking_is_told(server: Server):
     server.cuts = [0] * 20
     assert "cannot be fetched" in refusal()
@@ -258,10 +267,14 @@ def test_a_hub_that_is_not_there_costs_a_line_and_nothing_else(monkeypatch: pyte
     assert shown.err.count("\n") == 1
 
 
-def test_an_index_is_renewed_whole(folder: Path, run: Path, shelf: Path):
+def test_an_index_is_renewed_whole(folder: Path, run: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ZOO_HUB", f"file://{folder}")
     publish(run, "another-test", hub=folder)
     index = json.loads((folder / "index.json").read_text())
     assert set(index["releases"]) == {NAME, "another-test"}
     shutil.rmtree(folder / NAME)
+    shutil.copytree(folder / "another-test", folder / ".third-test.123")  # as a kill leaves it
     assert set(json.loads(write_index(folder).read_text())["releases"]) == {"another-test"}
+    assert read_index().keys() == {"another-test"}
+    shutil.rmtree(folder / ".third-test.123")
     assert not list(folder.glob(".*"))

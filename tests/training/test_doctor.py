@@ -1,5 +1,6 @@
 """`zoo doctor` names what is wrong with an installation, and what to type about it."""
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def test_a_healthy_installation(capsys, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "✗" not in shown
     for line in ("torch and torchvision", "fit one another", "CPU", "GPU", str(tmp_path), "downloaded when used"):
         assert line in shown
+
+
+def test_what_is_missing_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+
+    def not_there(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    installed = examining.installed
+    monkeypatch.setattr(examining, "requires", not_there)
+    monkeypatch.setattr(examining, "installed", lambda name: None if name == "torchvision" else installed(name))
+    assert main(["doctor"]) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("✗"))
+    assert "pip install torchvision" in line
 
 
 def test_what_is_wrong_has_a_remedy(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

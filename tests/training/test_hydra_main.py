@@ -39,9 +39,13 @@ def test_the_train_script_makes_the_same_kind_of_run(trained: Path):
     assert [entry.name for entry in trained.iterdir()] == ["runs"]
 
 
-def test_the_evaluate_script(trained: Path):
+def test_the_evaluate_script(trained: Path, tmp_path: Path):
     (path,) = (trained / "runs" / "lenet5_modern_digits").iterdir()
-    ended = run(trained, SCRIPTS / "evaluate.py", f"release={path}", "trainer=cpu")
+    own = tmp_path / "data"
+    own.mkdir()
+    (own / "my_digits.yaml").write_text("defaults:\n  - digits\n")
+    words = [f"release={path}", "trainer=cpu", "data=my_digits", "--config-dir", str(tmp_path)]
+    ended = run(trained, SCRIPTS / "evaluate.py", *words)
     assert ended.returncode == 0, ended.stderr
     assert f"{RunFolder(path).read_summary()['headline']['value']:.4g}" in ended.stdout
     assert len(list(RunFolder(path).evaluations.iterdir())) == 1

@@ -18,7 +18,7 @@ not (Table 6: 0.27M, 0.46M, 0.66M, 0.85M, 1.7M); 272,474; 466,906; 661,338; 855,
 `resnet110_v2` has 1,727,962, `resnet164_v2` 1,703,258, `resnet1001_v2` 10,327,706 (v2, Table 4: 1.7M with 164 layers;
 with 1001 10.2M, which is the 10,178,490 of all layers but the normalisations).
 
-Deviations, besides 2 and 3 of `zoo/models/resnet.py`:
+Deviations, besides 2, 3 and 5 of `zoo/models/resnet.py`:
     1. Option A has its channels of zeros behind those of the input: the paper does not say where they go.
 """
 

@@ -20,6 +20,12 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # of a release
 
 
+def releases_in(root: Path) -> dict[str, Path]:
+    """Returns the folders of the releases below a folder, by name; hidden ones were left behind by a killed write."""
+    folders = (card.parent for card in sorted(root.glob(f"*/{CARD}")))
+    return {folder.name: folder for folder in folders if NAME.fullmatch(folder.name)}
+
+
 def read_content(path: Path) -> bytes:
     """Returns the content of a small file of a release.
 

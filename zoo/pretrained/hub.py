@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ZooError, unknown
 from zoo.locations import shipped
 from zoo.pretrained import torchvision_weights
-from zoo.pretrained.card import CARD, MODEL, WEIGHTS, read_card, task_name
+from zoo.pretrained.card import CARD, MODEL, WEIGHTS, read_card, releases_in, task_name
 from zoo.pretrained.remote import fetch_release, kept_releases, read_index
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def headline_text(card: dict[str, Any]) -> str:
 
 def shipped_releases() -> dict[str, Path]:
     """Returns the folders of the releases that travel with the package, by name."""
-    root = shipped("pretrained")
-    return {card.parent.name: card.parent for card in sorted(root.glob(f"*/{CARD}")) if card.parent.name[0] != "."}
+    return releases_in(shipped("pretrained"))
 
 
 def _torchvision_entries(taken: dict[str, Path]) -> list[PretrainedEntry]:

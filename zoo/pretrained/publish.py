@@ -11,8 +11,8 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.catalog import MODELS
-from zoo.pretrained.card import CARD, NAME, read_card, task_name
-from zoo.pretrained.hub import find_release, folder_bytes, headline_text
+from zoo.pretrained.card import NAME, read_card, releases_in, task_name
+from zoo.pretrained.hub import find_release, folder_bytes, headline_text, shipped_releases
 from zoo.pretrained.model_card import model_card
 from zoo.pretrained.release import load_release, read_files, save_release
 from zoo.pretrained.remote import INDEX, INDEX_FORMAT
@@ -42,8 +42,9 @@ def _checked_name(name: str | None, card: Mapping[str, Any]) -> str:
 def _check_size(name: str, size: int) -> None:
     if size > LARGEST_RELEASE:
         raise ZooError(f"{name} takes {size / 1e6:.1f} MB, more than {LARGEST_RELEASE / 1e6:.0f} MB: too large for git")
-    others = [card.parent for card in shipped("pretrained").glob("*/card.json") if card.parent.name != name]
-    together = size + sum(folder_bytes(other) for other in others)
+    others = shipped_releases()
+    others.pop(name, None)
+    together = size + sum(map(folder_bytes, others.values()))
     if together > LARGEST_TOGETHER:
         raise ZooError(
             f"with {name} ({size / 1e6:.1f} MB) all releases take {together / 1e6:.1f} MB, more than "
@@ -82,11 +83,10 @@ def write_index(hub: Path) -> Path:
         OSError: It cannot be written.
     """
     releases = {}
-    for card_file in sorted(hub.glob(f"*/{CARD}")):
-        folder = card_file.parent
+    for name, folder in releases_in(hub).items():
         card = read_card(folder)
         files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] != "."]
-        releases[folder.name] = {
+        releases[name] = {
             "task": task_name(card),
             "metric": headline_text(card),
             "files": {

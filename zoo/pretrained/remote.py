@@ -22,7 +22,7 @@ from typing import Any
 
 from zoo.errors import ZooError
 from zoo.locations import cache_dir
-from zoo.pretrained.card import CARD, MODEL, NAME, SHA256, WEIGHTS
+from zoo.pretrained.card import CARD, MODEL, NAME, SHA256, WEIGHTS, releases_in
 
 INDEX, INDEX_FORMAT = "index.json", 1
 
@@ -157,8 +157,7 @@ def read_index() -> dict[str, RemoteRelease]:
 
 def kept_releases() -> dict[str, Path]:
     """Returns the folders of the releases that were fetched before, by name."""
-    root = cache_dir() / "releases"
-    return {card.parent.name: card.parent for card in sorted(root.glob(f"*/{CARD}")) if card.parent.name[0] != "."}
+    return releases_in(cache_dir() / "releases")
 
 
 def fetch_release(release: RemoteRelease) -> Path:
@@ -199,7 +198,8 @@ def _fill(release: RemoteRelease, hub: str, place: Path) -> None:
     aside = place.with_name(f".{release.name}.part")  # stays behind, to be continued, if the line breaks
     aside.mkdir(exist_ok=True)
     for name, file in release.files.items():
-        if not (aside / name).is_file():
+        # What came whole before the line broke may be of an earlier release of that name.
+        if not (aside / name).is_file() or _damage(file, aside / name):
             part = aside / f"{name}.part"
             fetch = partial(_fetch, hub, f"{release.name}/{name}", part, file.size)
             fetch_verified(fetch, part, partial(_damage, file))
@@ -209,11 +209,11 @@ def _fill(release: RemoteRelease, hub: str, place: Path) -> None:
     aside.rename(place)
 
 
-def _damage(file: RemoteFile, part: Path) -> str:
-    """Says what is wrong with a file; an empty string if nothing is."""
-    name, size = part.name.removesuffix(".part"), part.stat().st_size
+def _damage(file: RemoteFile, path: Path) -> str:
+    """Says what is wrong with a file, or with the part of it that ends in `.part`; an empty string if nothing is."""
+    name, size = path.name.removesuffix(".part"), path.stat().st_size
     if size != file.size:
         return f"{name} has {size:,} bytes instead of {file.size:,}"
-    with part.open("rb") as handle:
+    with path.open("rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     return "" if found == file.sha256 else f"{name} has the sha256 {found}"

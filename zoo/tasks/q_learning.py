@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8  # updates for which transitions are drawn
 _LONGEST_FILM = 1000  # pictures
-_RECENT = 500_000  # steps over which MinAtar's authors average the return of training
+_RECENT = 500_000  # steps at the end of training, a tenth of MinAtar's five million, whose games are averaged
 
 
 class QLearning(Task):

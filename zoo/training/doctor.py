@@ -50,6 +50,9 @@ def _packages() -> Iterator[Finding]:
     import torch
 
     here = {name: installed(name) for name in ("torch", "torchvision", "lightning", "hydra-core", "landmark-zoo")}
+    if here["torchvision"] is None:
+        yield Finding("torchvision", "not installed", "pip install torchvision (from where torch is)")
+        return
     wanted = next((each for each in requires("torchvision") or [] if re.match(r"torch\b(?!vision)", each)), "")
     wrong = bad_pair(torch.__version__, here["torchvision"] or "", wanted)
     anew = "pip install --force-reinstall torch torchvision (both from one index)"

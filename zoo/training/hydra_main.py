@@ -52,7 +52,7 @@ def evaluate_task(config: DictConfig) -> None:
             raise ZooError("release=RUN|RELEASE is missing: name a run folder, a release folder or a release")
         from zoo.training.evaluate import evaluate
 
-        evaluate(config.release, overrides)
+        evaluate(config.release, overrides, _config_dirs())
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)
         sys.exit(2)

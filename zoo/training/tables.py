@@ -10,7 +10,8 @@ from zoo.errors import ZooError
 from zoo.locations import shipped
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
-from zoo.pretrained.card import CARD, read_card
+from zoo.pretrained.card import read_card
+from zoo.pretrained.hub import shipped_releases
 from zoo.pretrained.model_card import model_card, pretrained_page
 from zoo.training.records import all_records, chosen, claims_of, current_claims, experiments, missed
 from zoo.training.run_folder import write_atomically
@@ -72,7 +73,7 @@ def _release(record: dict[str, Any]) -> str:
     """Writes which release has the weights of an experiment, or what makes them where they are not shipped."""
     if not (name := record["release"]):
         return ""
-    if (shipped("pretrained") / name / CARD).is_file():
+    if name in shipped_releases():
         return f"`{name}`"
     return f"not shipped: `python scripts/reproduce.py {record['experiment']} --seeds {record['seed']}`"
 
@@ -246,7 +247,7 @@ def generated_pages() -> dict[Path, str]:
     """Returns what README.md, docs/results.md, docs/pretrained.md and the README of each shipped release should say."""
     checkout = shipped("results").parent
     records = all_records()
-    cards = {path.parent.name: read_card(path.parent) for path in sorted(shipped("pretrained").glob(f"*/{CARD}"))}
+    cards = {name: read_card(folder) for name, folder in shipped_releases().items()}
     cards = {name: card | {"claim": current_claims(card)} for name, card in cards.items()}
     readme = checkout / "README.md"
     return {
