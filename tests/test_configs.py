@@ -112,7 +112,7 @@ def test_no_logic_in_yaml(path: Path):
 def test_a_model_file(name: str):
     own = read("model", name)
     assert text("model", name).startswith("# @package _global_\n")
-    assert set(own) <= {"defaults", "model", "trainer", "data", "select", "scheduler_interval"}
+    assert set(own) <= {"defaults", "model", "trainer", "data", "select"}
     # Keys under optimizer: would leak into `optimizer=adam` on the command line.
     assert not {"optimizer", "scheduler", "task"} & set(own)
     assert not HARDWARE & set(own.get("trainer", {}))

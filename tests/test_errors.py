@@ -41,7 +41,7 @@ def runs(tmp_path: Path) -> list[Path]:
         (["trainer.max_steps=9", "trainer.min_epochs=2"], "give one of them"),
         (["model=resnet20", "data=cifar10", "scheduler=cosine"], "the cosine needs its length"),
         (
-            ["model=resnet20", "data=cifar10", "scheduler=cosine", "trainer.max_epochs=9"],
+            ["scheduler=cosine", "scheduler_interval=step"],
             "would count steps, not epochs",
         ),
         (["optimizer"], "expected key=value"),
@@ -74,7 +74,7 @@ def test_mistakes_found_in_the_training_process_leave_no_folder(words, told, one
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_cycle_that_is_over_before_the_run(one_line_error):
-    words = ["model=lenet5_modern", "scheduler=one_cycle_vgg_cifar_short", "scheduler_interval=step"]
+    words = ["model=lenet5_modern", "scheduler=one_cycle_vgg_cifar_short"]
     told = one_line_error("train", *FAST, *words, "scheduler.total_steps=1", code=1)
     assert "scheduler.total_steps=1 is over before the run, which takes 2: give scheduler.total_steps=2" in told
     assert main(["train", "-q", *FAST, *words, "scheduler.total_steps=2"]) == 0

@@ -19,7 +19,7 @@ SHARED = [
 ]  # fmt: skip
 # The recipe of 2014 with momentum, dropout, marginals, a schedule of steps and a mean generator; Adam, batch
 # normalisation, a penalty and steps of the generator that are fewer.
-RECIPE = ["optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014", "scheduler_interval=step", "scheduler.steps=20"]
+RECIPE = ["optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014", "scheduler.steps=20"]
 KINDS = {
     "gan_mlp": ["model=gan_mlp", *RECIPE, "task.ema=0.9", *SHARED],
     "wgan_gp": ["model=wgan_gp", "model.filters=4", "task.discriminator_steps=2", "task.ema=0.9", *SHARED],
@@ -151,9 +151,17 @@ def test_a_classifier_looks_at_the_samples_of_a_clipped_critic(train, tmp_path: 
         (["task.classifier=resnet20-cifar10"], "looks at 3x32x32 images, the data has 1x28x28", 1),
         (["select=best", "trainer.check_val_every_n_epoch=99"], "select=best has nothing to choose from", 2),
         (["model.latent=0"], "latent is at least 1", 1),
+        (["task.samples=1"], "task.samples=1 is not possible: expected 2 or more", 1),
     ],
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, code: int, tmp_path: Path, one_line_error, request):
     request.getfixturevalue("in_this_process")
     common = [f"runs_dir={tmp_path}", "trainer=cpu", *KINDS["gan_mlp"]]
     assert told in one_line_error("train", *common, *words, code=code)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_cycle_that_is_over_before_the_run(tmp_path: Path, one_line_error):
+    words = ["model=gan_mlp", *SHARED, "scheduler=one_cycle_vgg_cifar_short", "scheduler.total_steps=17"]
+    told = one_line_error("train", f"runs_dir={tmp_path}", "trainer=cpu", *words, code=1)
+    assert "scheduler.total_steps=17 is over before the run, which takes 18" in told

@@ -28,8 +28,7 @@ MINATAR = ("model=dqn_minatar", "data=minatar_breakout", "logger=none", "task.wa
 @pytest.mark.parametrize("simultaneous", [True, False])
 def test_the_bare_loop_plays_as_our_trainer_does(simultaneous: bool, tmp_path: Path):
     words = ("model=gan_mlp", "data=digits", "data.batch_size=20", f"task.simultaneous={simultaneous}", "logger=none",
-             "task.samples=10", "trainer=cpu", "optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014",
-             "scheduler_interval=step")  # fmt: skip
+             "task.samples=10", "trainer=cpu", "optimizer=sgd_goodfellow2014", "scheduler=goodfellow2014")  # fmt: skip
     ours, _ = built_for(words, tmp_path, STEPS)
     ours.trainer.fit(ours.task, datamodule=ours.data)
     bare, config = built_for(words, tmp_path, STEPS)

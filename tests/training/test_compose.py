@@ -23,6 +23,17 @@ def test_another_optimizer_leaves_nothing_of_the_recipe_s_behind():
     assert "momentum" not in config["optimizer"]
 
 
+def test_a_schedule_brings_along_what_it_counts():
+    for words, interval in (
+        (["model=resnet20"], "step"),
+        (["model=resnet20", "scheduler=lecun1998"], "epoch"),
+        (["model=lenet5"], "epoch"),
+        (["model=lenet5", "scheduler=vaswani2017"], "step"),
+        (["model=lenet5", "scheduler=vaswani2017", "scheduler_interval=epoch"], "epoch"),
+    ):
+        assert compose(words).config.scheduler_interval == interval, words
+
+
 def test_an_experiment_beats_its_model():
     config = resolve(compose(["experiment=lenet5_mnist"]).config)
     assert (config["model"]["name"], config["data"]["name"], config["name"]) == ("lenet5", "mnist", "lenet5_mnist")

@@ -75,8 +75,8 @@ class Victim:
         return sum(row["row"] == "epoch" for row in rows(self.run)) if self.run.metrics.exists() else 0
 
 
-STEPS = ["trainer.max_epochs=-1", "trainer.max_steps=200", "scheduler=he2015_cifar", "scheduler_interval=step",
-         "scheduler.milestones=[80, 170]", "optimizer.lr=0.001"]  # fmt: skip
+STEPS = ["trainer.max_epochs=-1", "trainer.max_steps=200", "scheduler=he2015_cifar", "scheduler.milestones=[80, 170]",
+         "optimizer.lr=0.001"]  # fmt: skip
 
 
 def in_mid_epoch(victim: Victim) -> bool:

@@ -14,10 +14,10 @@ actions, `dqn_mlp` 10,934 on CartPole.
 Deviations: the authors' code pads the first convolution by 1, the paper does not say so and here is none; the maps have
 the same sizes. Screens are scaled by averaging areas, where the authors' code interpolates. Weights are drawn as torch
 does, uniform within ±1/sqrt(inputs), as Torch 7 did. `dqn_2013` trains without a target network and with an update at
-each step, as that paper's Algorithm 1, with `data.environments=1` exactly: of eight games side by side each makes a step
-before the eight updates, whose targets are up to seven updates old. What the paper does not print of its recipe is that
-of 2015, as are the screens (scaled whole, not cropped) and the error (clipped). `dqn_mlp` is in none of the papers: its
-size is that of CleanRL's script for CartPole.
+each step, as that paper's Algorithm 1, with `data.environments=1` exactly: of eight games side by side each makes a
+step before the eight updates, whose targets are up to seven updates old. What the paper does not print of its recipe is
+that of 2015, as are the screens (scaled whole, not cropped) and the error (clipped). `dqn_mlp` is in none of the
+papers: its size is that of CleanRL's script for CartPole.
 """
 
 import torch

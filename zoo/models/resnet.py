@@ -25,8 +25,8 @@ Deviations:
        running averages. The authors shared a batch among several devices, and averaged the statistics anew for the
        models that they released.
     4. The dense test at several scales (Table 4) is left out.
-    5. Weight decay is on all parameters, as in Facebook's code, which lists this as a difference: the authors' is on the
-       weights of convolutions alone.
+    5. Weight decay is on all parameters, as in Facebook's code, which lists this as a difference: the authors' is on
+       the weights of convolutions alone.
 """
 
 from collections.abc import Callable

@@ -173,7 +173,7 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
                            "give one of them")  # fmt: skip
     if scheduler.get("T_max", 1) in (None, -1, 0):
         raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
-                       "trainer.max_epochs=… and scheduler_interval=epoch")  # fmt: skip
+                       "trainer.max_epochs=…")  # fmt: skip
     length, epochs = scheduler.get("T_max"), trainer.get("max_epochs")
     if interval == "epoch" and type(length) is type(epochs) is int and length < epochs:
         # Composed, the one follows the other; frozen in a run that is gone on with, it is a number.
