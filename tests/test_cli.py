@@ -81,7 +81,8 @@ def test_help_of_a_verb_that_is_none(one_line_error):
 
 
 def test_a_mistake_names_the_page_of_its_verb(one_line_error):
-    assert one_line_error("train", "--fast") == "zoo: zoo train has no flag --fast; `zoo train --help` shows its flags"
+    told = "zoo: train has no flag --fast; settings are typed as key=value, and `zoo train --help` shows its flags"
+    assert one_line_error("train", "--fast") == told
     assert "`zoo list --help` shows examples" in one_line_error("list")
     assert "required: RUN|RELEASE; `zoo evaluate --help`" in one_line_error("evaluate")
 
@@ -124,6 +125,8 @@ def test_lists(capsys: pytest.CaptureFixture[str]):
     assert [line.split()[0] for line in lines] == ["model", "lenet5", "lenet5_modern"]
     assert "60,000" in lines[1]
     assert "1998" in lines[1]
+    assert main(["list", "models", "net110"]) == 0
+    assert "resnet110_v2" in capsys.readouterr().out
     assert main(["list", "data", "*mnist"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["fashion_mnist", "mnist"]
     assert main(["list", "experiments", "lenet5_mnist"]) == 0

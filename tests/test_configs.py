@@ -75,7 +75,7 @@ def test_every_choice_fits_every_signature(group: str, choice: str):
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_key_of_every_choice_has_a_type_and_a_meaning(group: str, choice: str):
-    keys = config_keys(composed(group, choice))
+    keys = config_keys(composed(group, choice), ())
     assert len(keys) > 50
     for key, (kind, value, meaning) in keys.items():
         assert kind, f"{key} has no type"

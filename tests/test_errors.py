@@ -28,6 +28,7 @@ def runs(tmp_path: Path) -> list[Path]:
         (["experiment=lenet_mnist"], "did you mean lenet5_mnist"),
         (["model.name=lenet6"], "unknown model 'lenet6'"),
         (["optimizer.lrate=1"], "unknown key 'optimizer.lrate': did you mean optimizer.lr?"),
+        (["lr=0.1"], "unknown key 'lr': did you mean optimizer.lr?"),
         (["+optimiser.lr=1"], "unknown key 'optimiser.lr': did you mean optimizer.lr?"),
         (["optimizer._target_=os.system"], "_target_ 'os.system' is not allowed"),
         (["+callbacks.x._target_=subprocess.Popen"], "is not allowed"),
@@ -179,6 +180,8 @@ def test_a_prepared_run_stays_when_its_first_start_fails(one_line_error, capfd):
     assert "cannot be built" in one_line_error("train", f"resume={run.path}", code=1)
     assert run.read_config()["optimizer"]["lr"] == -1
     assert run.read_summary()["status"] == "failed"
+    assert main(["train", "--prepare", f"resume={run.path}"]) == 0
+    assert capfd.readouterr().out.strip() == str(run.path)
 
 
 @pytest.mark.usefixtures("in_this_process")

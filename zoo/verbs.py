@@ -55,7 +55,8 @@ class _Parser(argparse.ArgumentParser):
         self.add_words("overrides", "key=value", "settings; `zoo info lenet5` explains every key")
         flags, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
-            raise ZooError(f"{self.prog} has no flag {unknown[0]}; `{self.prog} --help` shows its flags")
+            raise ZooError(f"{self.prog.removeprefix('zoo ')} has no flag {unknown[0]}; settings are typed as "
+                           f"key=value, and `{self.prog} --help` shows its flags")  # fmt: skip
         if getattr(flags, "quiet", False):
             flags.overrides.append("trainer.enable_progress_bar=false")
         return flags
@@ -108,7 +109,7 @@ def _train(arguments: list[str], become: bool) -> int:
         return sweep(flags.overrides, flags.config_dir)
     run = prepare_run(flags.overrides, flags.config_dir)
     if flags.prepare:
-        run.fresh.unlink()  # asked for, it stays whatever becomes of its first start
+        run.fresh.unlink(missing_ok=True)  # asked for, it stays whatever becomes of its first start
         print(run.path)
         return 0
     if become:
@@ -224,7 +225,7 @@ def _tune(arguments: list[str], become: bool) -> int:
         "SEARCH [key=value …] [flags]",
         "Looks for a good configuration, in the space that configs/search/SEARCH.yaml\n"
         "describes; the validation split decides. Typed again it goes on.",
-        "  zoo tune image_classification model=lenet5_modern --trials 20",
+        "  zoo tune image_classification data.validation=200 --trials 20",
     )
     parser.add_argument("search", metavar="SEARCH", help="a file of configs/search")
     parser.add_argument("--trials", type=int, metavar="N", help="how many configurations to try, in all")

@@ -3,6 +3,7 @@ from omegaconf import OmegaConf
 
 from zoo.errors import ZooError
 from zoo.locations import shipped
+from zoo.training.check import check
 from zoo.training.compose import compose, flat_keys, group_choices, resolve
 
 
@@ -32,6 +33,10 @@ def test_a_schedule_brings_along_what_it_counts():
         (["model=lenet5", "scheduler=vaswani2017", "scheduler_interval=epoch"], "epoch"),
     ):
         assert compose(words).config.scheduler_interval == interval, words
+
+
+def test_no_limit_of_epochs_is_no_mistake():
+    check(resolve(compose(["model=transformer_tiny", "trainer.max_epochs=null", "trainer.max_steps=10"]).config))
 
 
 def test_an_experiment_beats_its_model():

@@ -24,8 +24,20 @@ def test_meanings_come_from_the_comments_behind_the_keys():
 def test_the_chosen_file_s_own_comment_counts():
     assert "there is no default" in key_meanings((("data", "imagefolder"),))["data.dir"]
     assert "there is no default" not in key_meanings((("data", "cifar10"),))["data.dir"]
-    own_text = config_keys(resolve(compose(["model=lstm_char", "data=textfile"]).config))["data.file"][2]
-    assert own_text == key_meanings((("data", "textfile"),))["data.file"]
+    files = (("data", "textfile"),)
+    own_text = config_keys(resolve(compose(["model=lstm_char", "data=textfile"]).config), files)["data.file"][2]
+    assert own_text == key_meanings(files)["data.file"]
+
+
+def test_the_chosen_optimizer_schedule_and_data_explain_themselves(capsys: pytest.CaptureFixture[str]):
+    for name, told in (
+        ("resnet20", "the updates at which the step size changes"),
+        ("lenet5", "optimizer.lr=0.001 step size [float"),
+        ("rnnsearch", "step size; 1 is Adadelta as published"),
+        ("cifar10", "subtracted from pixels in 0..1"),
+    ):
+        assert main(["info", name]) == 0
+        assert told in " ".join(capsys.readouterr().out.split())
 
 
 def test_meanings_of_arguments_come_from_the_docstring():

@@ -66,6 +66,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, train, words: list[str]) 
     return train(tmp_path_factory.mktemp("finished"), *words)
 
 
+def test_early_stopping_watches_what_the_run_is_judged_by(tmp_path: Path, train, words: list[str]):
+    stop = ["callbacks=early_stopping", "callbacks.early_stopping.patience=0", "callbacks.early_stopping.min_delta=99"]
+    run = train(tmp_path, *words, *stop)
+    ended = [row for row in rows(run) if row["row"] == "epoch"]
+    assert len(ended) == 2, "no better by 99"
+    assert all(row["val/perplexity"] for row in ended)
+
+
 def test_a_run_leaves_a_release_that_writes(finished: RunFolder, text: Path):
     assert {path.name for path in finished.release.iterdir()} == {
         "card.json", "model.json", "model.safetensors", VOCABULARY,

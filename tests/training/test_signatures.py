@@ -106,7 +106,7 @@ def test_every_key_of_the_default_config_has_a_type():
         (["logger=wandb", "logger.wandb.project=1"], "logger.wandb.project=1 is not possible: expected str"),
         (["logger=wandb", "+logger.wandb.folder=x"], "unknown key logger.wandb.folder"),
         (["callbacks=early_stopping", "callbacks.early_stopping.monitor=test/error"], "would choose on the test split"),
-        (["callbacks=early_stopping"], "monitor=val/error needs a validation split"),
+        (["callbacks=early_stopping"], "callbacks.early_stopping needs a validation split"),
         (["callbacks=early_stopping", "+callbacks.early_stopping.patienc=1"], "early_stopping.patience?"),
         (["+callbacks.x._target_=lightning.pytorch.callbacks.Nothing"], "does not exist"),
         (["+callbacks.x._target_=torch.optim.SGD"], "expected a class derived from Callback"),

@@ -172,15 +172,15 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
             raise ZooError(f"trainer.{key}={trainer[key]} cannot hold back trainer.max_steps={trainer['max_steps']}: "
                            "give one of them")  # fmt: skip
     if scheduler.get("T_max", 1) in (None, -1, 0):
-        raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length; give "
-                       "trainer.max_epochs=…")  # fmt: skip
+        raise ZooError(f"scheduler.T_max={scheduler['T_max']} is not possible: the cosine needs its length, 1 or more; "
+                       "give trainer.max_epochs=… and leave scheduler.T_max out")  # fmt: skip
     length, epochs = scheduler.get("T_max"), trainer.get("max_epochs")
     if interval == "epoch" and type(length) is type(epochs) is int and length < epochs:
         # Composed, the one follows the other; frozen in a run that is gone on with, it is a number.
         raise ZooError(f"scheduler.T_max={length} is over before trainer.max_epochs={epochs}, and the step size would "
                        f"rise again: {epochs} epochs need scheduler.T_max={epochs} from their start")  # fmt: skip
-    if interval == "step" and scheduler.get("T_max") == trainer.get("max_epochs", 0):
-        raise ZooError(f"scheduler.T_max={scheduler['T_max']} would count steps, not epochs: add "
+    if interval == "step" and length is not None and length == epochs:
+        raise ZooError(f"scheduler.T_max={length} would count steps, not epochs: add "
                        "scheduler_interval=epoch, or give scheduler.T_max=… in steps")  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def check(config: dict[str, Any]) -> None:
     _check_own_steps(config)
     if config["select"] == "best" and not config["data"].get("validation", True):
         raise ZooError("select=best needs a validation split, since the test split chooses nothing: "
-                       "give data.validation=5000 or select=last")  # fmt: skip
+                       "give data.validation=…, such as a tenth of the training data, or select=last")  # fmt: skip
     _check_that_one_is_chosen(config)
     if config["select"] == "best" and _averages(config):
         raise ZooError("select=best and callbacks=average_last each choose the weights that are tested: give one")

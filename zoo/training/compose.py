@@ -105,7 +105,7 @@ def unknown_key(key: str, known: Sequence[str]) -> ZooError:
     branch, _, leaf = key.rpartition(".")
     siblings = [name for name in known if name.rpartition(".")[0] == branch]
     elsewhere = [name for name in known if name.rpartition(".")[2] == leaf]
-    close = nearest(key, siblings, 1) or elsewhere or nearest(key, known, 1)
+    close = elsewhere[:3] or nearest(key, siblings, 1) or nearest(key, known, 1)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(siblings or known)}."
     return ZooError(f"unknown key {key!r}: {hint}")
 

@@ -21,4 +21,6 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:
             # A user's module can fail in any way; whatever it is, the line names the module.
-            raise ZooError(f"imports={name} cannot be imported: {type(error).__name__}: {error}") from error
+            where = f"; looked in {os.getcwd()} and among what is installed"
+            raise ZooError(f"imports={name} cannot be imported: {type(error).__name__}: {error}"
+                           f"{where if isinstance(error, ModuleNotFoundError) else ''}") from error  # fmt: skip

@@ -15,7 +15,7 @@ from zoo.errors import ZooError, unknown
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.pretrained.hub import list_pretrained, pretrained_card, shipped_releases
-from zoo.training.compose import compose, resolve
+from zoo.training.compose import Composed, compose, resolve
 from zoo.training.listing import claim_text
 from zoo.training.records import all_records, chosen, claims_of, current_claims, experiments
 from zoo.training.reference import key_meanings, top_level_types
@@ -81,15 +81,28 @@ def _experiment_rows(table: Table, keep: Callable[[str, dict[str, Any]], bool]) 
             table.add_row("experiment", escape(f"{published}; {ours}; protocol {claim['protocol']}{why}"))
 
 
-def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
-    """Returns dotted key -> (type, value, meaning) for each key of a resolved config."""
+Files = tuple[tuple[str, str], ...]  # group and name, e.g. ("optimizer", "sgd")
+
+
+def _chosen_files(composed: Composed) -> Files:
+    """Returns the files whose comments count before those of others."""
+    groups = ("task", "model", "data", "optimizer", "scheduler")
+    return tuple((group, choice) for group in groups if (choice := composed.choices.get(group)))
+
+
+def config_keys(config: dict[str, Any], files: Files) -> dict[str, tuple[str, str, str]]:
+    """Returns dotted key -> (type, value, meaning) for each key of a resolved config.
+
+    Args:
+        config: The config.
+        files: The files whose meanings count where several comment on the same key.
+    """
     from zoo.models.registry import registration
     from zoo.training.signatures import known_types
 
     entry = registration(config["model"]["name"])
     model = {f"model.{name}": meaning for name, meaning in argument_meanings(entry.constructor).items()}
     names = {"model.name": "the model", "data.name": "the dataset", "task.name": "the learning problem"}
-    files = tuple((group, config[group]["name"]) for group in ("task", "model", "data"))
     meanings = key_meanings(files) | names | model
     types = top_level_types() | known_types(config)
     found: dict[str, tuple[str, str, str]] = {}
@@ -110,11 +123,11 @@ def config_keys(config: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def _print_keys(config: dict[str, Any], part: str = "") -> None:
+def _print_keys(config: dict[str, Any], files: Files, part: str = "") -> None:
     """Prints each key below `part` as it is typed, with its meaning and type."""
     table = columns("config key=default", "meaning [type]")
     table.columns[0].no_wrap = False  # the names of classes are long
-    for key, (kind, value, meaning) in config_keys(config).items():
+    for key, (kind, value, meaning) in config_keys(config, files).items():
         if not key.startswith(part):
             continue
         shown = "…" if key == "claim" and value != "null" else value
@@ -143,7 +156,8 @@ def _model(name: str) -> None:
     _experiment_rows(table, lambda _, experiment: chosen(experiment, "model") == name)
     table.add_row("code", catalogued.module.replace(".", "/") + ".py")
     show(table, "")
-    _print_keys(resolve(compose([f"model={name}"]).config))
+    composed = compose([f"model={name}"])
+    _print_keys(resolve(composed.config), _chosen_files(composed))
 
 
 def _data(name: str) -> None:
@@ -159,11 +173,12 @@ def _data(name: str) -> None:
     show(table, "")
     # The root of an evaluation holds no model, whose recipe would stand before the dataset's own defaults.
     own = resolve(compose([f"data={name}", "release=any"], root="evaluate").config)
-    _print_keys(resolve(compose([f"data={name}"]).config) | {"data": own["data"]}, "data.")
+    _print_keys(resolve(compose([f"data={name}"]).config) | {"data": own["data"]}, (("data", name),), "data.")
 
 
 def _experiment(name: str) -> None:
-    config = resolve(compose([f"experiment={name}"]).config)
+    composed = compose([f"experiment={name}"])
+    config = resolve(composed.config)
     table = columns()
     table.add_row("command", f"zoo train experiment={name}")
     table.add_row("model", config["model"]["name"])
@@ -182,7 +197,7 @@ def _experiment(name: str) -> None:
     if release := config["release"]:
         table.add_row("release", release if release in shipped_releases() else f"{release}, not shipped")
     show(table, "")
-    _print_keys(config)
+    _print_keys(config, _chosen_files(composed))
 
 
 def _card_value(key: str, value: Any) -> str:

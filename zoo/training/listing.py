@@ -69,16 +69,16 @@ _KINDS: dict[str, Callable[[], tuple[tuple[str, ...], Rows]]] = {
 
 
 def print_listing(kind: str, pattern: str = "*") -> None:
-    """Prints the table of a kind, the rows whose name matches a wildcard pattern.
+    """Prints the table of a kind, the rows whose name matches a wildcard pattern, or else holds a match.
 
     Raises:
         ZooError: Nothing matches.
     """
     header, rows = _KINDS[kind]()
-    matching = {name: row for name, row in sorted(rows.items()) if fnmatch.fnmatch(name, pattern)}
-    if rows and not matching:
+    names = fnmatch.filter(sorted(rows), pattern) or fnmatch.filter(sorted(rows), f"*{pattern}*")
+    if rows and not names:
         raise ZooError(f"no {kind} match {pattern!r}; `zoo list {kind}` shows all {len(rows)}")
     table = columns(*header)
-    for name, row in matching.items():
-        table.add_row(name, *row)
+    for name in names:
+        table.add_row(name, *rows[name])
     show(table if rows else f"{kind}: none yet")

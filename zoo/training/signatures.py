@@ -181,6 +181,7 @@ def check_signatures(config: dict[str, Any]) -> None:
         if str(node.get("monitor", "")).startswith("test/"):
             raise ZooError(f"callbacks.{name}.monitor={node['monitor']} would choose on the test split: hold out a "
                            "validation split with data.validation=… and watch val/… instead")  # fmt: skip
-        if str(node.get("monitor", "")).startswith("val/") and not config["data"].get("validation", True):
-            raise ZooError(f"callbacks.{name}.monitor={node['monitor']} needs a validation split: "
-                           "give data.validation=200, say")  # fmt: skip
+        watches_validation = "monitor" in node and str(node["monitor"] or "val/").startswith("val/")
+        if watches_validation and not config["data"].get("validation", True):
+            raise ZooError(f"callbacks.{name} needs a validation split: hold out some of the training data with "
+                           "data.validation=…")  # fmt: skip
