@@ -125,6 +125,12 @@ def test_a_model_file(name: str):
             assert choice in group_choices(group.removeprefix("override /"))
 
 
+@pytest.mark.parametrize("name", bases("scheduler"))
+def test_a_schedule_s_file_sets_nothing_else(name: str):
+    if text("scheduler", name).startswith("# @package _global_\n"):
+        assert set(read("scheduler", name)) <= {"defaults", "scheduler", "scheduler_interval"}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_s_config_lists_every_argument(name: str):
     config = composed("model", name)

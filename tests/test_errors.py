@@ -45,6 +45,10 @@ def runs(tmp_path: Path) -> list[Path]:
             ["scheduler=cosine", "scheduler_interval=step"],
             "would count steps, not epochs",
         ),
+        (
+            ["model=resnet20", "data=cifar10", "scheduler=cosine", "scheduler.T_max=64000"],
+            "would count epochs, not steps",
+        ),
         (["optimizer"], "expected key=value"),
         (["--fast"], "no flag --fast"),
         (["model=lenet5,lenet5_modern"], "put -m before it"),
@@ -79,6 +83,8 @@ def test_a_cycle_that_is_over_before_the_run(one_line_error):
     told = one_line_error("train", *FAST, *words, "scheduler.total_steps=1", code=1)
     assert "scheduler.total_steps=1 is over before the run, which takes 2: give scheduler.total_steps=2" in told
     assert main(["train", "-q", *FAST, *words, "scheduler.total_steps=2"]) == 0
+    steps = ["trainer.max_epochs=-1", "trainer.max_steps=2", "scheduler.total_steps=2"]
+    assert main(["train", "-q", *FAST, *words, *steps]) == 0
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -145,6 +151,26 @@ def test_nan_stops_within_a_step_and_names_the_last_good_checkpoint(one_line_err
     assert str(run / "checkpoints") in told
 
 
+POISONING = """
+from lightning.pytorch import Callback
+
+class Poison(Callback):
+    def on_validation_start(self, trainer, pl_module):
+        next(pl_module.parameters()).data.fill_(float("nan"))
+"""
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_weights_that_are_no_numbers_are_never_the_best(one_line_error, tmp_path, monkeypatch):
+    (tmp_path / "poisoning.py").write_text(POISONING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ZOO_ALLOW_TARGETS", "poisoning")
+    words = ["select=best", "data.validation=200", "+callbacks.poison._target_=poisoning.Poison", "-q"]
+    assert "is not finite after step 2" in one_line_error("train", *FAST, *words, code=1)
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert not list((run / "checkpoints").glob("*"))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, train_here) -> Path:
     run = prepare_run([*FAST, f"runs_dir={tmp_path_factory.mktemp('finished')}"])
@@ -168,9 +194,12 @@ def test_only_trainer_and_logger_change_in_a_resumed_run(one_line_error):
 def test_a_mistake_in_a_resumed_run_leaves_what_the_run_has(one_line_error):
     run = prepare_run(["experiment=lenet5_modern_mnist", *FAST])
     before = run.config.read_text(), run.overrides.read_text()
-    told = one_line_error("train", f"resume={run.path}", "trainer.gradient_clip_val=much")
-    assert "trainer.gradient_clip_val='much' is not possible: expected" in told
-    assert (run.config.read_text(), run.overrides.read_text()) == before
+    for word, told in (
+        ("trainer.gradient_clip_val=much", "trainer.gradient_clip_val='much' is not possible: expected"),
+        ("trainer.profiler=stopwatch", "the trainer cannot be built"),
+    ):
+        assert told in one_line_error("train", f"resume={run.path}", word)
+        assert (run.config.read_text(), run.overrides.read_text()) == before
 
 
 @pytest.mark.usefixtures("in_this_process")

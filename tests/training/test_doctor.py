@@ -45,7 +45,7 @@ def test_what_is_missing_is_named(capsys, monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(examining, "installed", lambda name: None if name == "torchvision" else installed(name))
     assert main(["doctor"]) == 1
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("✗"))
-    assert "pip install torchvision" in line
+    assert "torchvision is not installed; pip install" in line
 
 
 def test_what_is_wrong_has_a_remedy(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -26,6 +26,11 @@ GAMES = {
 }
 
 
+# Too short for a game to end.
+SHORTEST = ["data.ticks_per_epoch=1", "data.steps_per_tick=8", "data.episodes=1", "data.test_episodes=1",
+            "task.warmup=8", "trainer.max_epochs=1", "select=last"]  # fmt: skip
+
+
 @pytest.fixture(scope="module", params=GAMES)
 def words(request: pytest.FixtureRequest) -> list[str]:
     return GAMES[request.param]
@@ -121,6 +126,7 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
         (["trainer.max_steps=10"], "trainer.max_steps=10 is not possible for task=q_learning"),
         (["scheduler=cosine"], "Q-learning keeps its step size: give scheduler=none"),
         (["select=best", "task.headline=train/return_last_500k"], "select=best cannot choose by"),
+        (["task.headline=train/return_last_500k", *SHORTEST], "return_last_500k was not measured"),
         (["task.memory=10"], "task.memory=10 holds 1 frames of each of 8 environments"),
         (["task.discount=2"], "task.discount=2 is not possible"),
         (["task.warmup=7"], "task.warmup=7 is not possible with data.environments=8"),
@@ -128,7 +134,9 @@ def test_a_checkpoint_holds_no_frames(finished: RunFolder):
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, tmp_path: Path, one_line_error, request):
     request.getfixturevalue("in_this_process")
-    early = any(word.startswith(("trainer.", "data=mnist", "select=")) for word in words)
+    early = any(
+        word.startswith(("trainer.gradient", "trainer.max_steps", "data=mnist", "select=best")) for word in words
+    )
     common = [f"runs_dir={tmp_path}", "trainer=cpu", "logger=none", "trainer.enable_progress_bar=false"]
     line = one_line_error("train", *common, "model=dqn_mlp", *words, code=2 if early else 1)
     assert told in line

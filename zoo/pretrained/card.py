@@ -21,7 +21,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # of a release
 
 
 def releases_in(root: Path) -> dict[str, Path]:
-    """Returns the folders of the releases below a folder, by name; hidden ones were left behind by a killed write."""
+    """Returns the folders of the releases below a folder, by name.
+
+    Those whose names are none are left out: hidden ones were left behind by a write that was killed.
+    """
     folders = (card.parent for card in sorted(root.glob(f"*/{CARD}")))
     return {folder.name: folder for folder in folders if NAME.fullmatch(folder.name)}
 

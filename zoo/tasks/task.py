@@ -60,6 +60,7 @@ class Task(LightningModule):
         self.headline = headline
         self.headline_direction = self.headlines[headline]
         self.watched = watched
+        self.max_steps = -1  # optimizer steps after which the run ends; -1 is no limit
         self.published: dict[str, float] = {}  # the last value of every metric, in full precision
         self.details: dict[str, Any] = {}  # what else is known of the test's metrics; plain JSON
         self.texts: dict[str, str] = {}  # what a model wrote after the epoch, by name
@@ -115,10 +116,11 @@ class Task(LightningModule):
         return schedule
 
     def _schedule_steps(self) -> float:
-        """Returns how often the schedule steps in the whole run."""
+        """Returns how often the schedule steps in the whole run, at most."""
+        most = math.inf if self.max_steps == -1 else self.max_steps
         if self._scheduler_interval == "step":
-            return self.trainer.estimated_stepping_batches
-        return math.inf if self.trainer.max_epochs in (None, -1) else self.trainer.max_epochs
+            return min(most, self.trainer.estimated_stepping_batches)
+        return most if self.trainer.max_epochs in (None, -1) else min(most, self.trainer.max_epochs)
 
     def publish(self, split: str, metrics: dict[str, float]) -> None:
         """Makes metrics known to the trainer, its callbacks and its loggers under `<split>/<name>`."""

@@ -108,7 +108,7 @@ def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Ta
     watched = "test" if dataset.validation_loader() is None else "val"
     outputs = getattr(dataset, "vocabulary", None) or dataset.class_names  # what the model's outputs stand for
     try:
-        return task_class(config["task"]["name"])(
+        task = task_class(config["task"]["name"])(
             model,
             outputs,
             partial(build_optimizer, config, config["optimizer"]),
@@ -119,6 +119,8 @@ def build_task(config: dict[str, Any], model: nn.Module, dataset: Dataset) -> Ta
         )
     except ValueError as error:
         raise ZooError(str(error)) from error
+    task.max_steps = config["trainer"].get("max_steps", -1)  # which Lightning's trainer is not told
+    return task
 
 
 def build_loggers(run: RunFolder, config: dict[str, Any]) -> list[Logger]:

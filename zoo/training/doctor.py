@@ -51,10 +51,10 @@ def _packages() -> Iterator[Finding]:
 
     here = {name: installed(name) for name in ("torch", "torchvision", "lightning", "hydra-core", "landmark-zoo")}
     if here["torchvision"] is None:
-        yield Finding("torchvision", "not installed", "pip install torchvision (from where torch is)")
-        return
-    wanted = next((each for each in requires("torchvision") or [] if re.match(r"torch\b(?!vision)", each)), "")
-    wrong = bad_pair(torch.__version__, here["torchvision"] or "", wanted)
+        wrong = "torchvision is not installed"
+    else:
+        wanted = next((each for each in requires("torchvision") or [] if re.match(r"torch\b(?!vision)", each)), "")
+        wrong = bad_pair(torch.__version__, here["torchvision"], wanted)
     anew = "pip install --force-reinstall torch torchvision (both from one index)"
     yield Finding("packages", ", ".join(f"{name} {found}" for name, found in here.items()))
     yield Finding("torch and torchvision", wrong or "fit one another", anew if wrong else "")

@@ -37,7 +37,8 @@ def test(trainer: Trainer, task: Task, data: ZooData) -> dict[str, float]:
     trainer.test(task, datamodule=data, verbose=False)
     metrics = dict(task.published)
     if task.headline not in metrics and task.headline.startswith("train/"):
-        raise ZooError(f"{task.headline} is of the training: it cannot be measured on weights, only where they trained")
+        raise ZooError(f"{task.headline} was not measured: it is of the training, which weights alone do not tell, "
+                       "and of which there was too little (trainer.max_epochs?)")  # fmt: skip
     if task.headline not in metrics:
         raise ZooError(f"{task.headline} was not measured: the test split gave no batch (trainer.limit_test_batches?)")
     return metrics

@@ -196,11 +196,13 @@ def resume_run(path: str, overrides: Sequence[Override]) -> RunFolder:
 
 def _check_as_training_will(config: dict[str, Any]) -> None:
     """Checks a config that will stand in another one's place: in the training process it would be too late."""
+    from zoo.training.build import build_trainer
     from zoo.training.imports import import_modules
     from zoo.training.signatures import check_signatures
 
     import_modules(config["imports"])
     check_signatures(config)
+    build_trainer(config, [], [], config["runs_dir"])
 
 
 def _from_run(path: str, overrides: Sequence[Override]) -> RunFolder:

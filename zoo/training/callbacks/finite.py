@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from zoo.errors import ZooError
@@ -42,10 +43,18 @@ class FiniteLoss(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keeps NaN out of checkpoints: a finite loss can still have made an update that is not."""
-        self._check_pending(pl_module)
-        for name, parameter in pl_module.named_parameters():
+        self._check_weights(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps NaN out of the best weights, of whose saving callbacks are not told."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._check_weights(trainer, pl_module)
+
+    def _check_weights(self, trainer: Trainer, task: LightningModule) -> None:
+        self._check_pending(task)
+        for name, parameter in task.named_parameters():
             if not torch.isfinite(parameter).all():
-                raise self._error(f"{name} is not finite after step {trainer.global_step}", pl_module)
+                raise self._error(f"{name} is not finite after step {trainer.global_step}", task)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
