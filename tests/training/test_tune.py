@@ -88,7 +88,8 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(one_line_error, tmp_pat
     told = one_line_error("tune", "mine", *own, *TINY, runs, "--storage", "sqlite:////no/such/folder/study.db")
     assert "the study in sqlite://… cannot be opened" in told
     assert "one trial at a time" in one_line_error("tune", "image_classification", *TINY, runs, "sweep.jobs=2")
-    told = one_line_error("tune", "q_learning", "model=dqn_mlp", "task.headline=train/return_last_500k", runs)
+    late = ["select=last", "task.headline=train/return_last_500k"]
+    told = one_line_error("tune", "q_learning", "model=dqn_mlp", *late, runs)
     assert "is known at the end alone" in told
 
 

@@ -179,7 +179,7 @@ def _check_limits(trainer: dict[str, Any], scheduler: dict[str, Any], interval: 
         # Composed, the one follows the other; frozen in a run that is gone on with, it is a number.
         raise ZooError(f"scheduler.T_max={length} is over before trainer.max_epochs={epochs}, and the step size would "
                        f"rise again: {epochs} epochs need scheduler.T_max={epochs} from their start")  # fmt: skip
-    if interval == "epoch" and length is not None and length == trainer.get("max_steps"):
+    if interval == "epoch" and length is not None and length == trainer.get("max_steps") and length != epochs:
         raise ZooError(f"scheduler.T_max={length} would count epochs, not steps: add scheduler_interval=step, or leave "
                        "scheduler.T_max out")  # fmt: skip
     if interval == "step" and length is not None and length == epochs:
