@@ -129,6 +129,18 @@ def test_lists(capsys: pytest.CaptureFixture[str]):
     assert "resnet110_v2" in capsys.readouterr().out
     assert main(["list", "data", "*mnist"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["fashion_mnist", "mnist"]
+    for kind, name, told in (
+        ("optimizers", "sgd", "torch.optim.SGD"),
+        ("schedulers", "he2015_cifar", "divided by 10 after 32,000"),
+        ("schedulers", "cosine", "CosineAnnealingLR"),
+        ("trainers", "cpu", "accelerator=cpu"),
+        ("tasks", "translation", "headline=test/bleu"),
+        ("callbacks", "early_stopping", "Stop when the headline"),
+        ("loggers", "wandb", "Weights & Biases"),
+        ("searches", "translation", "zoo tune translation"),
+    ):
+        assert main(["list", kind, name]) == 0
+        assert told in " ".join(capsys.readouterr().out.split())
     assert main(["list", "experiments", "lenet5_mnist"]) == 0
     assert "test/error 0.95 %" in capsys.readouterr().out
     assert main(["list", "pretrained"]) == 0

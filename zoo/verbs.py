@@ -5,6 +5,7 @@ Nothing here imports torch before a verb needs it.
 
 import argparse
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -137,20 +138,18 @@ def _evaluate(arguments: list[str], become: bool) -> int:
 
 
 def _list(arguments: list[str], become: bool) -> int:
-    kinds = ["models", "data", "experiments", "pretrained"]
+    from zoo.training.listing import KINDS, print_listing
+
     parser = _Parser(
         "list",
-        f"{'|'.join(kinds)} [PATTERN]",
-        "Shows in a table what there is, one line each.",
+        "KIND [PATTERN]",
+        f"Shows in a table what there is, one line each.\n\n{textwrap.fill('KIND: ' + ', '.join(KINDS), 80)}",
         "  zoo list models\n  zoo list experiments 'resnet*'",
     )
-    parser.add_argument("kind", choices=kinds, metavar="KIND", help="what to show: one of the four above")
+    parser.add_argument("kind", choices=KINDS, metavar="KIND", help="what to show: one of those above")
     parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN",
                         help="only names that match; * stands for any part")  # fmt: skip
     flags = parser.parse_args(arguments)
-
-    from zoo.training.listing import print_listing
-
     print_listing(flags.kind, flags.pattern)
     return 0
 

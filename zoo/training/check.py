@@ -108,7 +108,8 @@ def _check_names(config: dict[str, Any]) -> None:
     for group, table in (("model", MODELS), ("data", DATASETS)):
         node = config.get(group)
         if not isinstance(node, dict) or not isinstance(node.get("name"), str):
-            raise ZooError(f"{group}.name is missing: name one, see `zoo list {group}`")
+            kind = "data" if group == "data" else "models"
+            raise ZooError(f"{group}.name is missing: name one, see `zoo list {kind}`")
         # With imports=, a name may be registered by a module of the user's; the training process looks.
         if node["name"] not in table and not config["imports"]:
             raise unknown(group, node["name"], table)

@@ -2,9 +2,17 @@
 
 import fnmatch
 from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from textwrap import shorten
+
+import yaml
+from rich.markup import escape
 
 from zoo.data.catalog import DATASETS
 from zoo.errors import ZooError
+from zoo.locations import shipped
 from zoo.models.catalog import MODELS
 from zoo.models.papers import PAPERS
 from zoo.pretrained.hub import list_pretrained
@@ -60,12 +68,38 @@ def _pretrained() -> tuple[tuple[str, ...], Rows]:
     }
 
 
+def _about(file: Path) -> str:
+    """Says what a config file is for: the comment at its head, or else the class that it builds or what it sets."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    head = [line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+    if comment := " ".join(line for line in head if not line.startswith("@package")):
+        return comment
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    content = content.get(file.parent.name, content) or {}
+    plain = (f"{key}={value}" for key, value in content.items() if isinstance(value, str | int | float))
+    return content.get("_target_") or shorten(" ".join(plain), 100, placeholder=" …")
+
+
+def _files(group: str) -> tuple[tuple[str, ...], Rows]:
+    folder = shipped("configs") / group
+    names = (file for file in folder.glob("*.yaml") if file.name[0] != "_")
+    return (f"{group}=…", "what it is"), {file.stem: (_about(file),) for file in names}
+
+
 _KINDS: dict[str, Callable[[], tuple[tuple[str, ...], Rows]]] = {
     "models": _models,
     "data": _data,
     "experiments": _experiments,
     "pretrained": _pretrained,
+    "tasks": partial(_files, "task"),
+    "optimizers": partial(_files, "optimizer"),
+    "schedulers": partial(_files, "scheduler"),
+    "callbacks": partial(_files, "callbacks"),
+    "trainers": partial(_files, "trainer"),
+    "loggers": partial(_files, "logger"),
+    "searches": partial(_files, "search"),
 }
+KINDS = tuple(_KINDS)
 
 
 def print_listing(kind: str, pattern: str = "*") -> None:
@@ -80,5 +114,5 @@ def print_listing(kind: str, pattern: str = "*") -> None:
         raise ZooError(f"no {kind} match {pattern!r}; `zoo list {kind}` shows all {len(rows)}")
     table = columns(*header)
     for name in names:
-        table.add_row(name, *rows[name])
+        table.add_row(name, *map(escape, rows[name]))
     show(table if rows else f"{kind}: none yet")
