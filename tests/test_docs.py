@@ -20,6 +20,7 @@ from zoo.errors import ZooError
 from zoo.models.catalog import MODELS
 from zoo.training.check import check
 from zoo.training.compose import Composed, compose, parse_overrides, resolve
+from zoo.training.listing import KINDS
 from zoo.training.records import all_records, claims_of, experiments, missed
 from zoo.training.run_folder import config_hash
 from zoo.training.start import checked_config
@@ -96,7 +97,7 @@ def test_every_command_is_one(document: str, command: str):
     if verb == "train":
         check_training(words)
     elif verb == "list":
-        assert set(words[0].split("|")) <= {"models", "data", "experiments", "pretrained"}
+        assert set(words[0].split("|")) <= set(KINDS)
     elif verb == "info" and words[0] != "NAME":
         assert words[0] in {*MODELS, *DATASETS, *experiments(), *PUBLISHED}
     elif verb in ("predict", "evaluate") and not words[0].isupper():

@@ -14,8 +14,9 @@ zoo: landmark deep-learning papers, one command away
   zoo train [key=value …]                   train, test, write a run folder
   zoo evaluate RUN|RELEASE [key=value …]    measure released weights again
   zoo predict RUN|RELEASE INPUT…            use a model on input of your own
-  zoo list models|data|experiments|pretrained|… [PATTERN]
-                                            what there is
+  zoo list models|data|experiments|pretrained [PATTERN]
+                                            what there is; optimizers and other
+                                            parts too, see `zoo list --help`
   zoo info NAME                             a model, dataset, experiment or
                                             release in full, every config key
   zoo tune SEARCH [key=value …]             look for a good configuration
