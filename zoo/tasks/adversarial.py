@@ -124,7 +124,7 @@ class Adversarial(Task):
         return vars(self.trainer)["datamodule"].dataset  # which Lightning does not declare
 
     @property
-    def _points(self) -> tuple[Tensor, float] | None:
+    def points(self) -> tuple[Tensor, float] | None:
         """The centres and the spread of points in the plane, None for images."""
         data = self.dataset
         return (data.centres, data.spread) if hasattr(data, "centres") else None
@@ -152,7 +152,7 @@ class Adversarial(Task):
         schedules = [self._schedule(self._scheduler, each) for each in optimizers]
         return optimizers, [{"scheduler": schedule, "interval": "epoch"} for schedule in schedules]
 
-    def _pixels(self, images: Tensor) -> Tensor:
+    def pixels(self, images: Tensor) -> Tensor:
         """Returns what the loader gives as pixels from 0 to 1."""
         prepared = self.dataset.preprocessing
         if "mean_image" in prepared:
@@ -172,8 +172,9 @@ class Adversarial(Task):
         weights = next(self.networks.parameters())
         return to_device(drawn, weights.device).to(weights.dtype)
 
-    def _training_images(self) -> Tensor:
-        return torch.cat([self._pixels(images) for images, _ in self.dataset.train_loader()])
+    def training_images(self) -> Tensor:
+        """Returns all of them, `(N, C, H, W)`, pixels from 0 to 1."""
+        return torch.cat([self.pixels(images) for images, _ in self.dataset.train_loader()])
 
     def on_fit_start(self) -> None:
         """Starts the generator at the marginals where asked.
@@ -181,12 +182,12 @@ class Adversarial(Task):
         Raises:
             ZooError: The headline is not measured on such data, or the classifier is one of other images.
         """
-        if (self.headline == "test/near") != (self._points is not None):
+        if (self.headline == "test/near") != (self.points is not None):
             raise ZooError(f"task.headline={self.headline} is not possible for this data: test/near is for points in "
                            "the plane, test/parzen and test/fid_lenet are for images")  # fmt: skip
         self.judge.check(self.dataset.preprocessing)
         if self.marginals:
-            self.start_at_marginals(self._training_images())
+            self.start_at_marginals(self.training_images())
 
     def start_at_marginals(self, images: Tensor) -> None:
         """Sets the generator's output biases so that its pixels start at their means over images `(N, C, H, W)`.
@@ -200,7 +201,7 @@ class Adversarial(Task):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Makes a step of the discriminator, if it is time one of the generator; returns the sum of their losses."""
-        real = self.networks.images(self._pixels(batch[0]))
+        real = self.networks.images(self.pixels(batch[0]))
         everywhere = int(total(len(real))[0])
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, list)
@@ -266,15 +267,16 @@ class Adversarial(Task):
         if self._scheduler_interval == "epoch":
             self._step_schedules()
         self.publish("train", self.health.take())
-        if self._points is None:
+        if self.points is None:
             self.pictures["samples"] = self.made(SHOWN).cpu()
 
     def made(self, count: int, seed: int = 0) -> Tensor:
         """Returns samples `(count, C, H, W)`, pixels from 0 to 1, always of the same noise."""
-        return self._from_noise(self.networks.draw(count, torch.Generator().manual_seed(seed)))
+        return self.from_noise(self.networks.draw(count, torch.Generator().manual_seed(seed)))
 
     @torch.inference_mode()
-    def _from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Returns what the generator that is tested makes of noise `(N, …)`: `(N, C, H, W)`, pixels from 0 to 1."""
         generator = self.networks.generator if self.mean_generator is None else self.mean_generator.module
         training = generator.training
         generator.eval()
@@ -285,8 +287,8 @@ class Adversarial(Task):
 
     def _judged(self, *, choose: bool) -> dict[str, float]:
         samples = self.made(self.samples)
-        if self._points is not None:
-            return near_centres(samples, *self._points)
+        if self.points is not None:
+            return near_centres(samples, *self.points)
         return self.judge.judge(samples, choose=choose)
 
     def on_validation_epoch_start(self) -> None:
@@ -295,7 +297,7 @@ class Adversarial(Task):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects images."""
-        self.judge.collect(self._pixels(batch[0]))
+        self.judge.collect(self.pixels(batch[0]))
 
     def on_validation_epoch_end(self) -> None:
         """Chooses the kernels' width, and tells how likely the held-out images are."""
@@ -309,7 +311,7 @@ class Adversarial(Task):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects images."""
-        self.judge.collect(self._pixels(batch[0]))
+        self.judge.collect(self.pixels(batch[0]))
 
     def on_test_epoch_end(self) -> None:
         """Tells how likely the test images are, under the width that validation chose."""
@@ -330,20 +332,9 @@ class Adversarial(Task):
 
     def figures(self, metrics_file: Path) -> "dict[str, Figure]":
         """Draws curves, samples, paths between them, and the training images that are nearest to them."""
-        from zoo.tasks import adversarial_figures as draw
-        from zoo.tasks.curves import curves
+        from zoo.tasks.adversarial_figures import figures
 
-        labels = {"parzen": "log-likelihood, nats", "real": "mean score", "discriminator_loss": "loss"}
-        figures = {"curves": curves(metrics_file, list(labels), labels)}
-        if self._points is not None:
-            (real, _), made = next(iter(self.dataset.train_loader())), self.made(1000)
-            figures["critic"] = draw.surface(self.networks.discriminator, self._pixels(real).to(made), made)
-        else:
-            paths = self.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
-            figures["samples"] = draw.grid(self.made(SHOWN).cpu())
-            figures["interpolation"] = draw.grid(self._from_noise(paths).cpu())
-            figures["neighbours"] = draw.neighbours(self.made(12).cpu(), self._training_images().cpu())
-        return {name: figure for name, figure in figures.items() if figure is not None}
+        return figures(self, metrics_file)
 
 
 def _weight(real: Tensor, everywhere: int) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib
 
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from zoo.data.sheets import sheet
+from zoo.tasks.adversarial import SHOWN, Adversarial
+from zoo.tasks.curves import curves
 
 _INCHES = 0.8  # of an image's side on paper
 _LARGE = 2 * _INCHES * 100  # pixels: more than any figure is saved with
@@ -69,3 +72,23 @@ def surface(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor) -> F
     axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.set_title("levels of the critic", fontsize=9)
     return figure
+
+
+def figures(task: Adversarial, metrics_file: Path) -> dict[str, Figure]:
+    """Draws curves, samples, paths between them, and the training images that are nearest to them; of points the plane.
+
+    Args:
+        task: What was trained.
+        metrics_file: The run's metrics.csv.
+    """
+    labels = {"parzen": "log-likelihood, nats", "real": "mean score", "discriminator_loss": "loss"}
+    drawn = {"curves": curves(metrics_file, list(labels), labels)}
+    if task.points is not None:
+        (real, _), made = next(iter(task.dataset.train_loader())), task.made(1000)
+        drawn["critic"] = surface(task.networks.discriminator, task.pixels(real).to(made), made)
+    else:
+        paths = task.networks.draw_paths(8, 8, torch.Generator().manual_seed(1))
+        drawn["samples"] = grid(task.made(SHOWN).cpu())
+        drawn["interpolation"] = grid(task.from_noise(paths).cpu())
+        drawn["neighbours"] = neighbours(task.made(12).cpu(), task.training_images().cpu())
+    return {name: figure for name, figure in drawn.items() if figure is not None}
