@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo.data.atari import NaturePreprocessing, make_game
-from zoo.data.environments import EnvironmentData
+from zoo.data.environments import EnvironmentData, _from_gymnasium
 from zoo.data.minatar import GAMES, MinAtarGame
 from zoo.data.registry import create_dataset
 from zoo.data.rendering import picture
@@ -32,12 +32,23 @@ def test_discrete_observations_become_vectors():
     assert create_dataset("gymnasium", id="FrozenLake-v1").prepare() == ControlSpec((16,), 4, "int64")
 
 
+@pytest.mark.parametrize(("id", "longest", "steps"), [
+    ("CliffWalking-v1", None, 1000), ("CliffWalking-v1", 7, 7), ("MountainCar-v0", None, 200), ("MountainCar-v0", 7, 7),
+])  # fmt: skip
+def test_an_episode_ends_where_going_on_leads_nowhere(id: str, longest: int | None, steps: int):
+    environment = _from_gymnasium(id, longest)
+    environment.reset(seed=0)
+    ends = [environment.step(0)[2:4] for _ in range(steps)]
+    assert ends == [(False, False)] * (steps - 1) + [(False, True)]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "told"),
     [
         ("gymnasium", {"id": "Pendulum-v1"}, "Q-learning needs a few discrete ones"),
         ("gymnasium", {"id": "Nothing-v7"}, r"data\.id=Nothing-v7 cannot be made"),
         ("gymnasium", {"id": "this:CartPole-v1"}, r"data\.id=this:CartPole-v1 names a module"),
+        ("gymnasium", {"max_episode_steps": 0}, r"data\.max_episode_steps=0"),
         ("atari", {"game": "chess"}, r"data\.game=chess is none of ale-py's games"),
         ("cartpole", {"environments": 0}, r"data\.environments=0"),
         ("cartpole", {"episodes": 0}, r"data\.episodes=0"),

@@ -69,6 +69,12 @@ def test_one_environment_and_double_q_learning_train(tmp_path: Path, train, rows
     assert float(rows(run, "epoch")[-1]["train/loss"]) > 0
 
 
+def test_any_type_of_observations_is_learned_from(tmp_path: Path, train):
+    words = ["model=dqn_mlp", "data=gymnasium", "data.id=CliffWalking-v1", "data.max_episode_steps=20"]
+    run = train(tmp_path, *words, *SHARED, *SHORTEST)
+    assert run.read_summary()["metrics"]["eval/length"] <= 20
+
+
 @pytest.mark.parametrize("tick", [4, 8])
 def test_stopped_and_resumed_is_as_if_nothing_had_been(tick: int, words, finished, interrupted, assert_same):
     """Before the memory overflows and after it."""

@@ -132,15 +132,22 @@ class EnvironmentData:
         return {}
 
 
-def _from_gymnasium(name: str) -> gym.Env:
+_LONGEST = 1000  # steps, where an environment has no limit: a policy that goes round in circles would never end
+
+
+def _from_gymnasium(name: str, longest: int | None) -> gym.Env:
+    if longest is not None and longest < 1:
+        raise ZooError(f"data.max_episode_steps={longest} is not possible: expected 1 or more, or null")
     if ":" in name:  # Gymnasium would import what stands before it, and a release's card may name anything
         raise ZooError(f"data.id={name} names a module: register the environment in one that imports=[…] names, and "
                        "give its id alone")  # fmt: skip
     try:
-        environment = gym.make(name, disable_env_checker=True)
+        environment = gym.make(name, max_episode_steps=longest, disable_env_checker=True)
     except (gym.error.Error, ImportError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ZooError(f"data.id={name} cannot be made ({reason}): expected an id such as CartPole-v1") from error
+    if longest is None and (environment.spec is None or environment.spec.max_episode_steps is None):
+        environment = gym.wrappers.TimeLimit(environment, _LONGEST)
     seen = environment.observation_space
     if isinstance(seen, gym.spaces.Box) and len(seen.shape) == 1:
         return environment
@@ -174,10 +181,11 @@ def gymnasium(
     steps_per_tick: int = 256,
     episodes: int = 20,
     test_episodes: int = 100,
+    max_episode_steps: int | None = None,
 ) -> EnvironmentData:
     """Any environment of Gymnasium's that has discrete actions, by its id."""
     return EnvironmentData(
-        lambda training: _from_gymnasium(id),
+        lambda training: _from_gymnasium(id, max_episode_steps),
         seed=seed,
         batch_size=batch_size,
         environments=environments,

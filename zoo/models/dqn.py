@@ -12,12 +12,14 @@ Parameters: `dqn_nature` 1,686,180 and `dqn_2013` 677,172 with 4 actions, `dqn_m
 actions, `dqn_mlp` 10,934 on CartPole.
 
 Deviations: the authors' code pads the first convolution by 1, the paper does not say so and here is none; the maps have
-the same sizes. Screens are scaled by averaging areas, where the authors' code interpolates. Weights are drawn as torch
-does, uniform within ±1/sqrt(inputs), as Torch 7 did. `dqn_2013` trains without a target network and with an update at
-each step, as that paper's Algorithm 1, with `data.environments=1` exactly: of eight games side by side each makes a
-step before the eight updates, whose targets are up to seven updates old. What the paper does not print of its recipe is
-that of 2015, as are the screens (scaled whole, not cropped) and the error (clipped). `dqn_mlp` is in none of the
-papers: its size is that of CleanRL's script for CartPole.
+the same sizes. Screens are scaled by averaging areas, where the authors' code interpolates. The target network is
+renewed every so many steps, as in their code; the paper counts updates. Games end after five minutes in training too;
+the paper says so of evaluation. Weights are drawn as torch does, uniform within ±1/sqrt(inputs), as Torch 7 did.
+`dqn_2013` trains without a target network and with an update at each step, as that paper's Algorithm 1, with
+`data.environments=1` exactly: of eight games side by side each makes a step before the eight updates, whose targets are
+up to seven updates old. What the paper does not print of its recipe is that of 2015, as are the screens (scaled whole,
+not cropped) and the error (clipped). `dqn_mlp` is in none of the papers: its size is that of CleanRL's script for
+CartPole.
 """
 
 import torch
@@ -51,6 +53,14 @@ class ScreenNetwork(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Returns the values of the actions, `(B, A)`, for screens `(B, C, H, W)`: bytes, bools or floats up to 1."""
         return self.output(nn.functional.relu(self.hidden(self.features(_as_float(observations)))))
+
+
+class VectorNetwork(nn.Sequential):
+    """Layers over observations that are vectors."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Returns the values of the actions, `(B, A)`, for vectors `(B, F)` of any type of number."""
+        return super().forward(_as_float(observations))
 
 
 def _takes_screens(spec: ControlSpec) -> str | None:
@@ -115,7 +125,7 @@ def dqn_minatar(actions: int = 6, in_channels: int = 4) -> ScreenNetwork:
 @register_model(
     task="q_learning", paper="mnih2015", from_spec={"actions": "actions", "features": "channels"}, fits=_takes_vectors
 )
-def dqn_mlp(actions: int = 2, features: int = 4, hidden: tuple[int, ...] = (120, 84)) -> nn.Sequential:
+def dqn_mlp(actions: int = 2, features: int = 4, hidden: tuple[int, ...] = (120, 84)) -> VectorNetwork:
     """Linear layers with ReLUs, for observations that are vectors; not in the paper.
 
     Args:
@@ -127,4 +137,4 @@ def dqn_mlp(actions: int = 2, features: int = 4, hidden: tuple[int, ...] = (120,
     for width in hidden:
         layers += [nn.Linear(features, width), nn.ReLU()]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, actions))
+    return VectorNetwork(*layers, nn.Linear(features, actions))
