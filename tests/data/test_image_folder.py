@@ -44,9 +44,13 @@ def labels_of(loader) -> torch.Tensor:
     return torch.cat([labels for _, labels in loader])
 
 
-@pytest.mark.parametrize("test", ["val", "valid", "validation", "test"])
-def test_splits_in_folders_of_their_own(test: str, tmp_path: Path):
-    write(tmp_path, split("train/", COUNTS) + split(f"{test}/", {"cat": 2, "ant": 3, "bee": 1}))
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "val"), ("train", "valid"), ("train", "validation"), ("train", "test"), ("Training", "Testing"),
+     ("TRAIN", "Test")],
+)  # fmt: skip
+def test_splits_in_folders_of_their_own(train: str, test: str, tmp_path: Path):
+    write(tmp_path, split(f"{train}/", COUNTS) + split(f"{test}/", {"cat": 2, "ant": 3, "bee": 1}))
     dataset, spec = prepared(tmp_path)
     assert spec == ImageSpec(3, 12, 12, 3)
     assert dataset.class_names == ["ant", "bee", "cat"]
@@ -95,6 +99,8 @@ def test_the_splits_are_the_same_whatever_the_seed_and_share_no_image(tmp_path: 
 def test_a_class_named_train(tmp_path: Path):
     write(tmp_path, split("", {"train": 5, "ship": 5}))
     assert prepared(tmp_path)[0].class_names == ["ship", "train"]
+    write(tmp_path, split("trains/", {"steam": 5, "diesel": 5}))
+    assert prepared(tmp_path)[0].class_names == ["ship", "train", "trains"]
 
 
 def torchvision_s(folder: Path, size: int, resize: int) -> list[tuple[torch.Tensor, int]]:
@@ -180,6 +186,10 @@ FOLDERS = {
     "images only": (["1.png"], "holds no class folders"),
     "one class": (split("", {"cat": 3}), "holds only the class cat"),
     "one class to train on": (split("train/", {"cat": 3}), "train holds only the class cat"),
+    "splits of another name": (
+        split("seg_train/seg_train/", {"cat": 3, "ant": 3}) + split("seg_test/seg_test/", {"cat": 3, "ant": 3}),
+        "seg_train holds folders, as a training split does: name it train, the other test",
+    ),
     "an empty class": ([*split("", {"cat": 3, "ant": 3}), "bee/notes/.hidden.png"], "/bee holds no image"),
     "other classes": (
         split("train/", {"cat": 2, "ant": 2}) + split("val/", {"cat": 2, "bee": 2}),

@@ -1,5 +1,6 @@
 """How a folder of images is laid out: which class folders are the training split, and which the test split."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,8 +8,9 @@ from zoo.data.class_folders import ImageFiles, class_folders, fingerprint, list_
 from zoo.data.splits import stratified_split
 from zoo.errors import ZooError
 
-# A test split's folder beside train/, the first that is there: where there is a split named so, it is the test.
-_TEST_FOLDERS = ("test", "val", "valid", "validation")
+# Names of a split's folder, in capitals too. Of several that may be the test split, the first that is there is it.
+_TRAIN_FOLDERS = ("train", "training")
+_TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
 
 
 class Layout(NamedTuple):
@@ -33,6 +35,12 @@ def _names(classes: set[str]) -> str:
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
+def _find_split(root: Path, folders: list[str], names: tuple[str, ...]) -> str | None:
+    """Returns the folder of that name; one that holds images, not folders, is a class: of vehicles, say."""
+    of_name = {folder.lower(): folder for folder in folders if class_folders(root / folder)}
+    return next((of_name[name] for name in names if name in of_name), None)
+
+
 def find_layout(directory: str | None) -> Layout:
     """Looks how a folder is laid out.
 
@@ -46,13 +54,14 @@ def find_layout(directory: str | None) -> Layout:
         kind = "is not a folder" if root.exists() else "does not exist"
         raise ZooError(f"data.dir={directory} {kind}: name a folder that holds a folder of images for each class")
     folders = class_folders(root)
-    # A folder named train that holds images, not folders, is a class: of vehicles, say.
-    if "train" in folders and class_folders(root / "train"):
-        test = (name for name in _TEST_FOLDERS if name in folders and class_folders(root / name))
-        return Layout(root, "train", next(test, None))
+    if train := _find_split(root, folders, _TRAIN_FOLDERS):
+        return Layout(root, train, _find_split(root, folders, _TEST_FOLDERS))
     if len(folders) < 2:
         found = f"only the class {folders[0]}" if folders else "no class folders"
         raise ZooError(f"{root} holds {found}: expected train/<class>/ and val/<class>/, or a folder for each class")
+    for folder in folders:
+        if re.search(r"(?<![a-z])train(ing)?(?![a-z])", folder.lower()) and class_folders(root / folder):
+            raise ZooError(f"{root / folder} holds folders, as a training split does: name it train, the other test")
     return Layout(root, "", None)
 
 
