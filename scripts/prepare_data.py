@@ -10,7 +10,7 @@ from zoo.errors import ZooError
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line and returns the exit code."""
     parser = argparse.ArgumentParser(description="Download and verify datasets.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which datasets; all if none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which datasets; all that have files if none is named")
     parser.add_argument("--dir", help="keep the files in this folder instead of the cache")
     parser.add_argument("--list", action="store_true", help="list the datasets and stop")
     options = parser.parse_args(argv)

@@ -237,8 +237,8 @@ def test_python_s_documentation_is_there_without_a_download(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_all_that_needs_no_file_of_one_s_own_is_prepared_ahead_of_time(monkeypatch):
-    some = ("digits", "python_docs", "textfile", "imagefolder", "imagenet")
+def test_all_but_environments_and_what_needs_a_file_of_one_s_own_is_prepared_ahead_of_time(monkeypatch):
+    some = ("digits", "python_docs", "textfile", "imagefolder", "imagenet", "cartpole", "minatar_freeway", "atari_pong")
     monkeypatch.setattr(preparation, "DATASETS", {name: DATASETS[name] for name in some})
     assert [row.name for row in preparation.prepare_all([])] == ["digits", "python_docs"]
     with pytest.raises(ZooError, match=r"name it with data\.file=PATH"):

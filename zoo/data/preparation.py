@@ -9,6 +9,7 @@ from pathlib import Path
 from zoo.data.catalog import DATASETS
 from zoo.data.registry import create_dataset
 from zoo.data.sources import Source, data_cache, places
+from zoo.data.spec import ControlSpec
 from zoo.errors import ZooError
 
 
@@ -24,13 +25,17 @@ class Prepared:
     seconds: float
 
 
-def missing_files(name: str) -> list[Source]:
+def missing_files(name: str, directory: str | None = None) -> list[Source]:
     """Returns the files that a run with this dataset would download.
 
+    Args:
+        name: The dataset.
+        directory: The folder with its files; by default what `ZOO_DATA` names.
+
     Raises:
-        ZooError: There is no such dataset, or `ZOO_DATA` names no folder.
+        ZooError: There is no such dataset, or the folder is none.
     """
-    directory = os.environ.get("ZOO_DATA") or None
+    directory = directory or os.environ.get("ZOO_DATA") or None
     folders = places(directory)
     return [file for file in create_dataset(name, dir=directory).files if file.find(folders) is None]
 
@@ -69,14 +74,16 @@ def prepare_dataset(name: str, directory: str | None = None) -> Prepared:
 
 
 def prepare_all(names: list[str], directory: str | None = None) -> list[Prepared]:
-    """Prepares the named datasets, or where none is named all that need no file of the user's.
+    """Prepares the named datasets, or where none is named all that need no file of the user's and are no environment.
 
     Unknown names stop it at the start.
 
     Raises:
         ZooError: As `prepare_dataset`.
     """
-    chosen = names or [name for name, entry in DATASETS.items() if not entry.your_own]
+    # Environments have nothing to download, and some need a package that is not always installed.
+    by_default = (n for n, entry in DATASETS.items() if not entry.your_own and not isinstance(entry.spec, ControlSpec))
+    chosen = names or list(by_default)
     for name in chosen:
         create_dataset(name)
     return [prepare_dataset(name, directory) for name in chosen]
