@@ -48,7 +48,8 @@ class GeneratorStates(Callback):
         """Restores the states."""
         if self._to_restore is None:
             if trainer.world_size > 1:
-                _seed(derived_seed(torch.initial_seed(), trainer.global_rank))
+                # The 1 at the end tells them from the seeds of data, which have fewer numbers.
+                _seed(derived_seed(torch.initial_seed(), trainer.global_rank, 0, 1))
             return
         state, self._to_restore = self._to_restore, None
         version, words, gauss = state["python"]
