@@ -71,6 +71,10 @@ def test_a_sentence_is_translated_the_same_in_any_company(seed: int, beam: int, 
         (alone,) = beam_search(model, source[row : row + 1], BEGIN, END, limits[row : row + 1], beam, alpha)
         assert [h.tokens for h in alone] == [h.tokens for h in together[row]]
         assert len(alone) <= beam
+        (best, *_), *_ = beam_search(
+            model, source[row : row + 1], BEGIN, END, limits[row : row + 1], beam, alpha, wanted=1
+        )
+        assert best.tokens == alone[0].tokens
         scores = [h.score for h in alone]
         assert scores == sorted(scores, reverse=True)
         for h in alone:

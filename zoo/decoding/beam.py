@@ -72,8 +72,10 @@ def greedy(model: Translator, source: Tensor, begin: int, end: int, max_lengths:
 class _Search:
     """Beams of a batch of sentences: of each, the live hypotheses and the best finished ones."""
 
-    def __init__(self, sentences: int, beam: int, begin: int, end: int, alpha: float, device: torch.device) -> None:
-        self.beam, self.end, self.alpha = beam, end, alpha
+    def __init__(
+        self, sentences: int, beam: int, wanted: int, begin: int, end: int, alpha: float, device: torch.device
+    ) -> None:
+        self.beam, self.wanted, self.end, self.alpha = beam, wanted, end, alpha
         self.sentence = list(range(sentences))  # of each row of the tensors below
         # One live hypothesis to begin with: equal ones would fill the beam with copies.
         self.live = torch.full((sentences, beam), -torch.inf, device=device)
@@ -112,7 +114,7 @@ class _Search:
         return origin
 
     def settled(self, limits: list[int]) -> list[bool]:
-        """Tells of each row whether no live hypothesis can still become the best one."""
+        """Tells of each row whether no live hypothesis can still become one of those that are wanted."""
         written = self.tokens.shape[2] - 1
         answers = []
         for row, live in enumerate(self.live.tolist()):
@@ -126,7 +128,8 @@ class _Search:
             kept = self.finished[self.sentence[row]]
             # Log-probabilities only fall; the penalty divides by no more than that of the longest translation.
             bound = max(live) / length_penalty(limit + 1, self.alpha)
-            answers.append(max(live) == -torch.inf or (len(kept) >= self.beam and kept[-1].score >= bound))
+            beaten = len(kept) >= self.wanted and kept[self.wanted - 1].score >= bound
+            answers.append(max(live) == -torch.inf or beaten)
         return answers
 
     def keep(self, rows: Tensor) -> None:
@@ -137,7 +140,14 @@ class _Search:
 
 @torch.inference_mode()
 def beam_search(
-    model: Translator, source: Tensor, begin: int, end: int, max_lengths: Tensor, beam: int = 5, alpha: float = 0.6
+    model: Translator,
+    source: Tensor,
+    begin: int,
+    end: int,
+    max_lengths: Tensor,
+    beam: int = 5,
+    alpha: float = 0.6,
+    wanted: int | None = None,
 ) -> list[list[Hypothesis]]:
     """Looks for the translations of the highest score: log-probability divided by the length penalty.
 
@@ -149,12 +159,14 @@ def beam_search(
         max_lengths: Tokens after which each translation is broken off, `(B,)`, the end not counted.
         beam: How many hypotheses of each sentence are alive at a time.
         alpha: Strength of the length penalty; 0 is none, which favours short translations.
+        wanted: How many translations of each sentence are looked for, up to `beam`, as by default: others that are
+            returned are finished, but need not be the next best.
 
     Returns:
         Of each sentence, up to `beam` translations, the best first.
     """
     limits = [max(1, limit) for limit in max_lengths.tolist()]
-    search = _Search(len(source), beam, begin, end, alpha, source.device)
+    search = _Search(len(source), beam, wanted or beam, begin, end, alpha, source.device)
     memory = tuple(part.repeat_interleave(beam, dim=0) for part in model.begin(source))
     while search.sentence:
         rows = len(search.sentence)
@@ -185,4 +197,4 @@ def translate(
     limits = (source != pad).sum(dim=1) + LONGER
     if beam == 1:
         return greedy(model, source, begin, end, limits)
-    return [best[0].tokens for best in beam_search(model, source, begin, end, limits, beam, alpha)]
+    return [best[0].tokens for best in beam_search(model, source, begin, end, limits, beam, alpha, wanted=1)]

@@ -92,7 +92,7 @@ def measure_decoding(case: Case, rounds: int, folder: Path) -> Measured:
         for batch in loader:
             beams = beam_search(
                 task.translator, batch.source.to(task.device), BEGIN, END, _limits(batch), task.beam,
-                task.length_penalty,
+                task.length_penalty, wanted=1,
             )  # fmt: skip
             found += [hypotheses[0].tokens for hypotheses in beams]
         return found
