@@ -15,12 +15,15 @@ class FirstBatches:
 
     Args:
         loader: A training loader; Lightning stops asking it after so many batches.
+        batches: How many these are, or their share of an epoch where it is a float.
     """
 
-    def __init__(self, loader: TrainingLoader) -> None:
+    def __init__(self, loader: TrainingLoader, batches: float) -> None:
         self.batch_size = loader.batch_size
         self._loader = loader
         self._beginning = loader.state_dict()
+        self._batches = min(batches, len(loader)) if isinstance(batches, int) else int(batches * len(loader))
+        self._taken = 0  # of them, in this pass
         self._resumed = False
 
     def __len__(self) -> int:
@@ -31,17 +34,21 @@ class FirstBatches:
         """Yields batches from the first one on, or from a position that was just restored."""
         if not self._resumed:
             self._loader.load_state_dict(self._beginning)
+            self._taken = 0
         self._resumed = False
-        yield from self._loader
+        for batch in self._loader:
+            self._taken += 1
+            yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Returns the position of the next batch."""
-        return self._loader.state_dict()
+        """Returns the position of the next batch, and how many the pass has had."""
+        return self._loader.state_dict() | {"taken": self._taken}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Moves to a position."""
+        """Moves to a position; after the last batch of a pass the next one begins anew."""
         self._loader.load_state_dict(state_dict)
-        self._resumed = True
+        self._taken = state_dict.get("taken", 0)  # there is none of a run that had no limit before
+        self._resumed = 0 < self._taken < self._batches
 
 
 class ZooData(LightningDataModule):
@@ -50,14 +57,14 @@ class ZooData(LightningDataModule):
     Args:
         dataset: A prepared dataset.
         channels_last: Whether images get the channels-last memory order, as the model's weights do.
-        repeat_first: Whether each epoch begins with the same first batches (`trainer.overfit_batches`).
+        repeated: The first batches, or the share of an epoch, that each epoch repeats (`trainer.overfit_batches`).
     """
 
-    def __init__(self, dataset: Dataset, channels_last: bool, repeat_first: bool = False) -> None:
+    def __init__(self, dataset: Dataset, channels_last: bool, repeated: float = 0) -> None:
         super().__init__()
         self.dataset = dataset
         self.channels_last = channels_last
-        self.repeat_first = repeat_first
+        self.repeated = repeated
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Changes the memory order of image batches where that is asked for."""
@@ -77,7 +84,7 @@ class ZooData(LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Returns the training loader, which keeps its position in checkpoints."""
         loader = self.dataset.train_loader(**self._place())
-        return FirstBatches(loader) if self.repeat_first else loader
+        return FirstBatches(loader, self.repeated) if self.repeated else loader
 
     def val_dataloader(self) -> Loader:
         """Returns the validation split, or where none is held out the test split, as a curve to look at."""
