@@ -113,6 +113,28 @@ def test_a_release_is_fetched_once_and_is_the_one_that_was_published(server: Ser
     ]  # fmt: skip
 
 
+def test_a_release_that_is_damaged_in_the_cache_stops_nothing_and_comes_anew(server: Server, capsys):
+    load_pretrained(NAME)
+    kept = cache_dir() / "releases" / NAME
+    (kept / "card.json").write_text("{")
+    assert NAME in [entry.name for entry in list_pretrained()]
+    assert f"delete {kept} and it is downloaded again" in capsys.readouterr().err
+    (kept / "card.json").unlink()
+    assert load_pretrained(NAME)
+    (kept / "model.safetensors").unlink()
+    with pytest.raises(ZooError, match=r"is missing; delete .* and it is downloaded again"):
+        load_pretrained(NAME)
+
+
+def test_a_release_that_the_hub_offers_in_another_form_by_now_is_told(server: Server, folder: Path, capsys):
+    load_pretrained(NAME)
+    list_pretrained()
+    assert capsys.readouterr().err == ""
+    edited(folder, lambda files: files["model.safetensors"].update(sha256="0" * 64))
+    list_pretrained()
+    assert f"zoo: {NAME} here is not the one of http://127.0.0.1" in capsys.readouterr().err
+
+
 def test_a_shared_folder_is_a_hub_too(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ZOO_HUB", folder.as_uri())

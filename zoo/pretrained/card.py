@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.locations import cache_dir
 
 RELEASE_FORMAT = 1
 WEIGHTS, MODEL, CARD = "model.safetensors", "model.json", "card.json"
@@ -18,6 +19,11 @@ WEIGHTS, MODEL, CARD = "model.safetensors", "model.json", "card.json"
 _LARGEST_JSON = 16 * 2**20
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # of a release
+
+
+def anew(folder: Path) -> str:
+    """Says how a release that is damaged is had again."""
+    return f"delete {folder} and it is downloaded again" if cache_dir() in folder.parents else "get the release anew"
 
 
 def releases_in(root: Path) -> dict[str, Path]:
@@ -45,7 +51,7 @@ def read_content(path: Path) -> bytes:
     except OSError as error:
         raise ZooError(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > _LARGEST_JSON:
-        raise ZooError(f"{path} is larger than {_LARGEST_JSON >> 20} MiB: not written by the zoo; get the release anew")
+        raise ZooError(f"{path} is larger than {_LARGEST_JSON >> 20} MiB: not written by the zoo; {anew(folder)}")
     return content
 
 
@@ -54,7 +60,7 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
         parsed = json.loads(content.decode("utf-8"))
     # RecursionError: brackets nested a million deep.
     except (ValueError, RecursionError) as error:
-        raise ZooError(f"{path} is damaged (no JSON: {error}); get the release anew") from error
+        raise ZooError(f"{path} is damaged (no JSON: {error}); {anew(path.parent)}") from error
     if not isinstance(parsed, dict) or type(parsed.get("format")) is not int or parsed["format"] < 1:
         raise ZooError(f"{path} is no part of a release: expected a JSON object with a format number")
     if parsed["format"] > RELEASE_FORMAT:
@@ -96,7 +102,7 @@ def read_card(folder: Path | str) -> dict[str, Any]:
         ),
     }
     if wrong := [key for key, good in valid.items() if not good]:
-        raise ZooError(f"{path} has no usable {' and '.join(wrong)}: damaged or foreign; get the release anew")
+        raise ZooError(f"{path} has no usable {' and '.join(wrong)}: damaged or foreign; {anew(path.parent)}")
     return card
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ZooError, unknown
 from zoo.locations import shipped
 from zoo.pretrained import torchvision_weights
-from zoo.pretrained.card import CARD, MODEL, WEIGHTS, read_card, releases_in, task_name
-from zoo.pretrained.remote import fetch_release, kept_releases, read_index
+from zoo.pretrained.card import CARD, MODEL, WEIGHTS, anew, read_card, releases_in, task_name
+from zoo.pretrained.remote import fetch_release, hub_address, kept_releases, read_index
 
 if TYPE_CHECKING:
     import torch
@@ -84,29 +84,41 @@ def _torchvision_entries(taken: dict[str, Path]) -> list[PretrainedEntry]:
     return entries
 
 
+def _entry_of(name: str, folder: Path, card: dict[str, Any], source: str) -> PretrainedEntry:
+    return PretrainedEntry(name, task_name(card) or "", headline_text(card), folder_bytes(folder), folder, source)
+
+
 def list_pretrained(pattern: str = "*") -> list[PretrainedEntry]:
     """Returns the releases whose names match a wildcard pattern, sorted by name.
 
-    They are the shipped ones, torchvision's, those kept in the cache, and those of the hub that `ZOO_HUB` names; one
-    that cannot be reached is told on the standard error output, and left out.
+    They are the shipped ones, torchvision's, those kept in the cache, and those of the hub that `ZOO_HUB` names. A
+    hub that cannot be reached, a release in the cache that is damaged, or not the one that the hub offers by now, are
+    told on the standard error output.
 
     Raises:
-        ZooError: A release that lies here is damaged.
+        ZooError: A shipped release is damaged.
     """
     releases = shipped_releases()
     entries = {entry.name: entry for entry in _torchvision_entries(releases)}
-    for source, here in (("zoo", releases), ("hub", kept_releases())):
-        for name, folder in here.items():
-            if name not in entries and fnmatch.fnmatch(name, pattern):
-                card = read_card(folder)
-                entries[name] = PretrainedEntry(
-                    name, task_name(card) or "", headline_text(card), folder_bytes(folder), folder, source
-                )
+    for name, folder in releases.items():
+        if name not in entries and fnmatch.fnmatch(name, pattern):
+            entries[name] = _entry_of(name, folder, read_card(folder), "zoo")
     try:
         offered = read_index()
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)
         offered = {}
+    for name, folder in kept_releases().items():
+        if name in entries or not fnmatch.fnmatch(name, pattern):
+            continue
+        try:
+            card = read_card(folder)
+        except ZooError as error:  # no reason why nothing else should be listed
+            print(f"zoo: {error}", file=sys.stderr)
+            continue
+        if name in offered and offered[name].files[WEIGHTS].sha256 != card["sha256"][WEIGHTS]:
+            print(f"zoo: {name} here is not the one of {hub_address()}: {anew(folder)}", file=sys.stderr)
+        entries[name] = _entry_of(name, folder, card, "hub")
     for name, release in offered.items():
         entries.setdefault(name, PretrainedEntry(name, release.task, release.metric, release.bytes, None, "hub"))
     return [entries[name] for name in sorted(entries) if fnmatch.fnmatch(name, pattern)]

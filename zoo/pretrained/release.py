@@ -19,7 +19,7 @@ from zoo.errors import ZooError
 from zoo.models.catalog import MODELS
 from zoo.models.derived import DerivedBuffers
 from zoo.models.registry import create_model, registration
-from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, read_card, read_content, read_json
+from zoo.pretrained.card import CARD, MODEL, RELEASE_FORMAT, WEIGHTS, anew, read_card, read_content, read_json
 from zoo.pretrained.folders import write_folder
 from zoo.pretrained.weights import encode_weights, read_weights
 
@@ -180,10 +180,10 @@ def read_files(folder: Path | str) -> dict[str, bytes]:
         if Path(name).name != name:
             raise ZooError(f"{folder / CARD} vouches for {name!r}, which is no name of a file in it")
         if not (folder / name).is_file():
-            raise ZooError(f"{folder} is no complete release: {name} is missing; get the release anew")
+            raise ZooError(f"{folder} is no complete release: {name} is missing; {anew(folder)}")
         content = read_content(folder / name)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise ZooError(f"{folder / name} is damaged: its sha256 is not the one in {CARD}; get the release anew")
+            raise ZooError(f"{folder / name} is damaged: its sha256 is not the one in {CARD}; {anew(folder)}")
         found[name] = content
     return found
 
@@ -205,12 +205,12 @@ def load_release(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     card = read_card(folder)
     recipe, content = read_json(folder / MODEL)
     if hashlib.sha256(content).hexdigest() != card["sha256"][MODEL]:
-        raise ZooError(f"{folder / MODEL} is damaged: its sha256 is not the one in {CARD}; get the release anew")
+        raise ZooError(f"{folder / MODEL} is damaged: its sha256 is not the one in {CARD}; {anew(folder)}")
     name, arguments = recipe.get("name"), recipe.get("arguments")
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ZooError(f"{folder / MODEL} names no model and arguments: not written by the zoo")
     if (name, arguments) != (card["model"], card["arguments"]):
-        raise ZooError(f"{folder}: {MODEL} and {CARD} tell of different models; get the release anew")
+        raise ZooError(f"{folder}: {MODEL} and {CARD} tell of different models; {anew(folder)}")
     with _ordinary_settings():
         try:
             planned = _planned(name, arguments)

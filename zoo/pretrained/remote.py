@@ -206,6 +206,8 @@ def _fill(release: RemoteRelease, hub: str, place: Path) -> None:
             part.replace(aside / name)
     for stray in set(aside.iterdir()) - {aside / name for name in release.files}:
         stray.unlink()
+    if place.is_dir():  # what is left of one that has lost its card
+        shutil.rmtree(place)
     aside.rename(place)
 
 

@@ -9,6 +9,7 @@ A file that the user has put into that folder is used instead of a download, and
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -228,4 +229,6 @@ def _convert(name: str, path: Path, folder: Path) -> None:
     with torch.device("meta"):
         model = create_model(described["model"], **described["arguments"])
     model.load_state_dict(from_torchvision(described["model"], state_dict), assign=True)
+    if folder.is_dir():  # what is left of one that has lost its card
+        shutil.rmtree(folder)
     save_release(folder, model, described["model"], described["arguments"], described)

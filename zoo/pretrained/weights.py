@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.pretrained.card import anew
 
 _LARGEST_HEADER = 16 * 2**20  # a tensor takes about a hundred bytes in it
 _DTYPES = {
@@ -82,7 +83,7 @@ def read_weights(path: Path, expected: Mapping[str, Tensor], sha256: str) -> dic
         ZooError: The file is missing, truncated, foreign, damaged, or belongs to another model.
     """
     if not path.is_file():
-        raise ZooError(f"{path.parent} is no complete release: {path.name} is missing; get the release anew")
+        raise ZooError(f"{path.parent} is no complete release: {path.name} is missing; {anew(path.parent)}")
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -94,11 +95,11 @@ def read_weights(path: Path, expected: Mapping[str, Tensor], sha256: str) -> dic
     except OSError as error:
         raise ZooError(f"{path} cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ZooError(f"{path} is damaged: its sha256 is not the one in card.json; get the release anew")
+        raise ZooError(f"{path} is damaged: its sha256 is not the one in card.json; {anew(path.parent)}")
     try:
         return safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ZooError(f"{path} is damaged: {error}; get the release anew") from error
+        raise ZooError(f"{path} is damaged: {error}; {anew(path.parent)}") from error
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _read_header(file: BinaryIO, size: int, path: Path) -> dict[str, Any]:
             raise ZooError(f"{path} is {what}; expected safetensors")
     length = int.from_bytes(start[:8], "little")
     if len(start) < 10 or start[8:9] != b"{":
-        raise ZooError(f"{path} is no safetensors file (or its first bytes are lost); get the release anew")
+        raise ZooError(f"{path} is no safetensors file (or its first bytes are lost); {anew(path.parent)}")
     if length > min(size - 8, _LARGEST_HEADER):
         raise ZooError(
             f"{path} is damaged or truncated: it announces a header of {length:,} bytes in a file of {size:,}"
@@ -126,7 +127,7 @@ def _read_header(file: BinaryIO, size: int, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
-        raise ZooError(f"{path} is damaged (its header is no JSON: {error}); get the release anew") from error
+        raise ZooError(f"{path} is damaged (its header is no JSON: {error}); {anew(path.parent)}") from error
     header.pop("__metadata__", None)
     return header
 
@@ -152,19 +153,20 @@ def _check_places(header: dict[str, Any], data_bytes: int, path: Path) -> None:
     for name, entry in header.items():
         described = _described(entry)
         if described is None:
-            raise ZooError(f"{path} is damaged: its header describes {name[:80]!r} wrongly; get the release anew")
+            raise ZooError(f"{path} is damaged: its header describes {name[:80]!r} wrongly; {anew(path.parent)}")
         dtype, shape, place = described
         if math.prod(shape) * _DTYPES[dtype].itemsize != place[1] - place[0]:
-            raise ZooError(f"{path} is damaged: {name[:80]!r} has another size than its shape; get the release anew")
+            raise ZooError(f"{path} is damaged: {name[:80]!r} has another size than its shape; {anew(path.parent)}")
         places.append(place)
     end = 0
     for first, last in sorted(places):
         if first != end:
-            raise ZooError(f"{path} is damaged: its tensors overlap or leave gaps; get the release anew")
+            raise ZooError(f"{path} is damaged: its tensors overlap or leave gaps; {anew(path.parent)}")
         end = last
     if end != data_bytes:
         what = "truncated" if data_bytes < end else "longer than it should be"
-        raise ZooError(f"{path} is {what}: it holds {data_bytes:,} bytes of weights instead of {end:,}; get it anew")
+        raise ZooError(f"{path} is {what}: it holds {data_bytes:,} bytes of weights instead of {end:,}; "
+                       f"{anew(path.parent)}")  # fmt: skip
 
 
 def _check_fit(header: dict[str, Any], expected: Mapping[str, Tensor], path: Path) -> None:
