@@ -19,7 +19,7 @@ from zoo.data.splits import stratified_split
 from zoo.errors import ZooError
 
 # Defaults, written out as in the YAML files.
-SHORTER_SIDE = [256, 480]  # He et al. 2016, Section 3.4
+SHORTER_SIDE = [256, 480]  # He et al. 2015, Section 3.4
 SCALE = [0.08, 1.0]
 RATIO = [0.75, 1.3333333333]
 

@@ -34,7 +34,7 @@ def non_saturating(fake: Tensor) -> Tensor:
 
 
 def critic(real: Tensor, fake: Tensor) -> Tensor:
-    """The negative difference of mean scores, the critic's part (Arjovsky et al. 2017, equation 2)."""
+    """The negative difference of mean scores, the critic's part (Arjovsky et al. 2017, equation 3)."""
     return fake.mean() - real.mean()
 
 
