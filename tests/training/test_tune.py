@@ -12,15 +12,17 @@ import optuna
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.trainer.states import TrainerFn, TrainerState
 from PIL import Image
 
 from zoo.cli import main
 from zoo.errors import PrunedError, ZooError
 from zoo.training.callbacks.pruning import STORAGE, Pruning
 from zoo.training.compose import compose, group_choices, parse_overrides, resolve
-from zoo.training.run_folder import RunFolder
-from zoo.training.search_space import read_search
-from zoo.training.tune import _typed
+from zoo.training.run_folder import RunFolder, freeze
+from zoo.training.search_space import Search, read_search
+from zoo.training.start import checked_config
+from zoo.training.tune import _typed, _words
 
 TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "data.validation=200", "trainer.limit_train_batches=4"]
 
@@ -139,6 +141,7 @@ class Training:
     """What the callback sees of a trainer."""
 
     sanity_checking, is_global_zero, current_epoch = False, True, 0
+    state = TrainerState(fn=TrainerFn.FITTING)
     callback_metrics = {"val/error": torch.tensor(9.0)}  # noqa: RUF012
     strategy = SingleDeviceStrategy()
 
@@ -155,6 +158,10 @@ def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path, monkeypatch):
     with pytest.raises(PrunedError, match=r"val/error 9 after epoch 1 is behind"):
         Pruning("s", 2, 2, "val/error").on_validation_end(Training(), None)
     assert study.trials[2].intermediate_values == {0: 9.0}
+    tested = Training()
+    tested.state, tested.current_epoch = TrainerState(fn=TrainerFn.VALIDATING), 1
+    Pruning("s", 2, 2, "val/error").on_validation_end(tested, None)
+    assert study.trials[2].intermediate_values == {0: 9.0}
     with pytest.raises(ZooError, match="there is no trial 7"):
         Pruning("s", 7, 2, "val/error")
     monkeypatch.delenv(STORAGE)  # a run that was made from a trial
@@ -163,13 +170,26 @@ def test_a_trial_that_falls_behind_is_pruned(tmp_path: Path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("value", "typed"),
-    [(None, "null"), (True, "true"), (3, "3"), (0.00045185158, "0.0004519"), ("norm", "norm"), ("a b,c=d", '"a b,c=d"'),
-     ("null", '"null"'), ("1e3", '"1e3"'), ("", '""')],
+    [(None, "null"), (True, "true"), (3, "3"), (0.00045185158, "0.00045185158"), ("norm", "norm"),
+     ("a b,c=d", '"a b,c=d"'), ("null", '"null"'), ("1e3", '"1e3"'), ("", '""')],
 )  # fmt: skip
 def test_values_come_out_of_the_command_line_as_they_went_in(value, typed: str):
     assert _typed(value) == typed
     (override,) = parse_overrides([f"name={_typed(value)}"])
-    assert override.value() == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value)
+    assert override.value() == value
+
+
+def test_a_number_that_is_drawn_is_rounded_and_one_that_is_chosen_is_not():
+    search = Search("mine", 1, 1, {"a": {"low": 0.0, "high": 1.0}, "b": {"choices": [0.99999, 0.9]}})
+    assert _words(search, {"a": 0.12345678, "b": 0.99999}) == ["a=0.1235", "b=0.99999"]
+
+
+def test_trials_of_another_study_are_not_taken_for_this_one_s(tmp_path: Path, one_line_error):
+    own = search_file(tmp_path / "own", RATE)
+    words = [*TINY, f"runs_dir={tmp_path}", "sweep.name=found"]
+    freeze(*checked_config(compose([*words, "optimizer.lr=0.5"])), tmp_path / "found" / "trial_0000")
+    told = one_line_error("tune", "mine", *own, *words)
+    assert f"trial_0000 holds a trial of another study: delete {tmp_path / 'found'}" in told
 
 
 @pytest.mark.slow

@@ -47,14 +47,18 @@ def _state(name: str) -> Any:
 
 
 def _typed(value: Any) -> str:
-    """Returns a value as it is typed: more than four digits of a number tell nothing."""
-    if isinstance(value, str):
-        return value if re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value not in _NO_STRINGS else json.dumps(value)
-    return json.dumps(float(f"{value:.4g}") if isinstance(value, float) else value)
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value not in _NO_STRINGS:
+        return value
+    return json.dumps(value)
 
 
-def _words(parameters: dict[str, Any]) -> list[str]:
-    return [f"{key}={_typed(value)}" for key, value in parameters.items()]
+def _words(search: Search, parameters: dict[str, Any]) -> list[str]:
+    """Returns what is typed for a trial; of a number that was drawn more than four digits tell nothing."""
+    rounded = {
+        key: float(f"{value:.4g}") if isinstance(value, float) and "choices" not in search.parameters[key] else value
+        for key, value in parameters.items()
+    }
+    return [f"{key}={_typed(value)}" for key, value in rounded.items()]
 
 
 class _Tuner:
@@ -66,7 +70,7 @@ class _Tuner:
         lows = {
             key: each["choices"][0] if "choices" in each else each["low"] for key, each in search.parameters.items()
         }
-        config, _ = checked_config(compose([*self.overrides, *_words(lows)], config_dirs), config_dirs)
+        config, _ = checked_config(compose([*self.overrides, *_words(search, lows)], config_dirs), config_dirs)
         if config["sweep"]["jobs"] is not None or config["sweep"]["launcher"] != "process":
             raise ZooError("zoo tune makes one trial at a time: for several, type the line in several terminals")
         self.name = config["sweep"]["name"] or folder_name("tune", [search.name, *overrides])
@@ -129,9 +133,11 @@ class _Tuner:
             lock.acquire(timeout=0)
             return self.study.get_trials(deepcopy=False)[asked.number], lock
 
+    def _typed(self, trial: "FrozenTrial") -> list[str]:
+        return [*self.overrides, *_words(self.search, trial.params)]
+
     def _freeze(self, trial: "FrozenTrial") -> RunFolder:
-        words = [*self.overrides, *_words(trial.params)]
-        config, typed = checked_config(compose(words, self.config_dirs), self.config_dirs)
+        config, typed = checked_config(compose(self._typed(trial), self.config_dirs), self.config_dirs)
         config["callbacks"]["pruning"] = {
             "_target_": "zoo.training.callbacks.pruning.Pruning", "study": self.name, "trial": trial.number,
             "startup": self.search.startup, "monitor": self.metric,
@@ -157,8 +163,12 @@ class _Tuner:
     def _try(self, trial: "FrozenTrial") -> int:
         """Trains a trial, or goes on with it, and tells Optuna what it came to; returns an exit code."""
         run = self.run_folder(trial.number)
+        if run.config.is_file() and run.read_overrides()["overrides"] != self._typed(trial):
+            raise ZooError(f"{run.path} holds a trial of another study: delete {self.folder}, or give this search "
+                           "another name with sweep.name=…")  # fmt: skip
         goes_on = " (going on)" if run.started else ""
-        print(f"[{trial.number + 1}/{self.search.trials}] {' '.join(_words(trial.params))}{goes_on}", flush=True)
+        drawn = " ".join(_words(self.search, trial.params))
+        print(f"[{trial.number + 1}/{self.search.trials}] {drawn}{goes_on}", flush=True)
         code = 0 if run.finished else train_in_subprocess(self._freeze(trial))
         if code in INTERRUPTED:
             return code
@@ -207,7 +217,7 @@ class _Tuner:
             print(path)
         best = self.study.best_trial
         print(f"best {self.metric} {best.value:.4g}, trial {best.number}")
-        print(f"the best: {command([*telling(self.overrides), *_words(best.params)], self.config_dirs)}")
+        print(f"the best: {command([*telling(self.overrides), *_words(self.search, best.params)], self.config_dirs)}")
         return 0
 
     def _draw(self) -> list[Path]:

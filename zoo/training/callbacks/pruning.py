@@ -3,6 +3,7 @@
 import os
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.errors import PrunedError, ZooError
 
@@ -45,7 +46,9 @@ class Pruning(Callback):
             PrunedError: The trial is not worth going on with.
         """
         value = trainer.callback_metrics.get(self.monitor)
-        if self._trial is None or trainer.sanity_checking or value is None:
+        # The validation after training is of a trial that has nothing left to be spared.
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if self._trial is None or not fitting or value is None:
             return
         behind = False
         if trainer.is_global_zero:
