@@ -16,6 +16,7 @@ from zoo.cli import main
 from zoo.training.compose import compose
 from zoo.training.run_folder import RunFolder, config_hash, folder_name
 from zoo.training.start import checked_config
+from zoo.training.sweep import _jobs
 
 TINY = ["model=lenet5_modern", "trainer=cpu", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
 
@@ -101,6 +102,24 @@ def test_the_sweep_s_name_is_a_hash_of_its_line(tmp_path, capfd):
     assert {row["data.validation"] for folder in (first, second) for row in summary(folder)} == {"5000", "5001", "5002"}
     assert all(row["status"] == "failed" for folder in (first, second) for row in summary(folder))
     assert "0 of 2 jobs finished" in capfd.readouterr().out
+
+
+def test_what_is_chosen_for_a_part_of_the_task_can_be_swept():
+    key = "optimizer@task.discriminator_optimizer"
+    jobs = _jobs(["model=gan_mlp", "data=digits", f"+{key}=adam,sgd"], [])
+    assert [job.swept for job in jobs] == [{key: "adam"}, {key: "sgd"}]
+
+
+@pytest.mark.parametrize("word", ["model=glob(lenet*)", "optimizer.lr=interval(0.001,0.1)"])
+def test_values_that_are_not_written_out_are_refused(word: str, one_line_error):
+    assert f"how to try all of {word}: write the values out" in one_line_error("train", "-m", word)
+
+
+def test_folders_of_data_are_jobs_of_their_own():
+    words = [*TINY, "data=imagefolder", "data.dir=one,other", "seed=1,2"]
+    jobs = _jobs(words, [])
+    assert len({job.run.path for job in jobs}) == 4
+    assert [job.run.path for job in jobs] == [job.run.path for job in _jobs(words, [])]
 
 
 @pytest.mark.usefixtures("in_this_process")

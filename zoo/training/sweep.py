@@ -4,10 +4,12 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
 
 from zoo.errors import ZooError
 from zoo.training.compose import compose, parse_overrides
@@ -32,21 +34,34 @@ class Job:
         return self.config["seed"]
 
 
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
 def _jobs(overrides: Sequence[str], config_dirs: Sequence[Path]) -> list[Job]:
     """Composes and checks all jobs before the first one starts."""
     parsed = parse_overrides(overrides)
     for override in parsed:
         if override.key_or_group in ("resume", "from_run"):
             raise ZooError(f"{override.input_line} does not go with -m: a sweep typed again resumes by itself")
-    names = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    lines = [override.input_line or "" for override in parsed if override.is_sweep_override()]
+    names = {_key(line) for line in lines}
     default_name = folder_name("sweep", overrides)
     jobs: dict[Path, Job] = {}
-    for words in BasicSweeper.split_arguments(parsed, None)[0]:
+    try:
+        combinations = BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException as error:  # such as glob(…) and interval(…)
+        raise ZooError(f"-m does not know how to try all of {' '.join(lines)}: write the values out, as in seed=1,2; "
+                       "`zoo tune` searches ranges") from error  # fmt: skip
+    for words in combinations:
         config, typed = checked_config(compose(words, config_dirs), config_dirs)
         config["sweep"]["name"] = config["sweep"]["name"] or default_name
-        folder = Path(config["runs_dir"]) / config["sweep"]["name"] / config_hash(config)
-        pairs = dict(word.lstrip("+").split("=", 1) for word in words if not word.startswith("~"))
-        swept = {key: value for key, value in pairs.items() if key in names}
+        pairs = ((_key(word), word.partition("=")[2]) for word in words)
+        swept = {key: value for key, value in pairs if key in names}
+        name = config_hash(config)
+        if "data.dir" in swept:  # not in the hash: the same data may lie elsewhere, here they are others
+            name += f"_{sha256(swept['data.dir'].encode()).hexdigest()[:8]}"
+        folder = Path(config["runs_dir"]) / config["sweep"]["name"] / name
         jobs.setdefault(folder, Job(RunFolder(folder), config, typed, swept))
     return list(jobs.values())
 
