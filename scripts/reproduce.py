@@ -9,7 +9,8 @@ import itertools
 import sys
 
 from zoo.errors import ZooError
-from zoo.training.reproduce import reproduce
+from zoo.training.launchers import INTERRUPTED
+from zoo.training.reproduce import planned, reproduce
 from zoo.training.tables import rebuild_tables
 
 
@@ -24,17 +25,36 @@ def main() -> int:
     if not arguments.experiments and not arguments.tables:
         parser.error("name at least one experiment, or give --tables")
     try:
-        failed = []
-        for name, seed in itertools.product(arguments.experiments, arguments.seeds):
-            if reproduce(name, seed, arguments.set):
-                rebuild_tables()  # after each record: tables and records never stand apart for hours
-            else:
-                failed.append(f"{name} seed {seed}")
-        if arguments.tables:
+        for name in arguments.experiments:  # a mistake in the last one is told before the first one trains for hours
+            planned(name, arguments.seeds[0], arguments.set)
+        code = _reproduce_all(list(itertools.product(arguments.experiments, arguments.seeds)), arguments.set)
+        if arguments.tables and not code:
             print("renewed", *(path.name for path in rebuild_tables()))
     except ZooError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("reproduce: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return code
+
+
+def _reproduce_all(runs: list[tuple[str, int]], hardware: list[str]) -> int:
+    """Goes on with the others where one fails; returns the exit code."""
+    failed = []
+    for name, seed in runs:
+        try:
+            code = reproduce(name, seed, hardware)
+        except ZooError as error:
+            print(f"reproduce: {error}", file=sys.stderr)
+            code = 2
+        if code in INTERRUPTED:
+            print("reproduce: interrupted; the same command goes on", file=sys.stderr)
+            return code
+        if code:
+            failed.append(f"{name} seed {seed}")
+        else:
+            rebuild_tables()  # after each record: tables and records never stand apart for hours
     if failed:
         print(f"reproduce: not finished: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -112,10 +112,27 @@ def test_a_run_of_no_experiment_makes_no_record(trained, tmp_path: Path):
 
 
 def test_reproducing_finds_the_run_that_was_made_before(trained, tmp_path: Path):
-    parent, wanted = trained.run.path.parent, config_hash(trained.run.read_config())
-    assert reproducing._earlier_run(parent, wanted).path == trained.run.path
-    assert reproducing._earlier_run(parent, "another") is None
-    assert reproducing._earlier_run(tmp_path / "nowhere", wanted) is None
+    name, wanted = "lenet5_modern_tiny", config_hash(trained.run.read_config())
+    assert reproducing._earlier_run(trained.run.path.parent, name, wanted).path == trained.run.path
+    assert reproducing._earlier_run(trained.run.path.parent, name, "another") is None
+    assert reproducing._earlier_run(tmp_path / "nowhere", name, wanted) is None
+    for typed in ({"experiment": None, "modified": []}, {"experiment": name, "modified": ["optimizer.lr=1"]}):
+        run = copy_of(trained.run, tmp_path / "runs" / str(len(typed["modified"])))
+        run.overrides.write_text(yaml.safe_dump({"overrides": []} | typed))
+    assert reproducing._earlier_run(tmp_path / "runs", name, wanted) is None
+
+
+def test_a_path_that_is_given_as_it_is_seen_from_here_is_no_modification(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus.txt").write_text("a few words\n" * 99)
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: lstm_small\n  - override /data: textfile\n\n"
+        "name: mine\ndata:\n  file: corpus.txt\n"
+    )
+    run = prepare_run(["experiment=mine"], [tmp_path / "own"])
+    assert run.read_config()["data"]["file"] == str(tmp_path / "corpus.txt")
+    assert run.read_overrides()["modified"] == []
 
 
 def test_records_stand_in_the_order_of_their_seeds(tmp_path: Path):
@@ -137,10 +154,10 @@ def test_scripts_explain_themselves(script: str, told: str):
     assert ended.stderr == ""
 
 
-def test_reproduce_tells_a_mistake_in_one_line():
+def test_reproduce_tells_a_mistake_in_one_line_before_anything_trains(tmp_path: Path):
     for words, told in (
         ([], "name at least one experiment"),
-        (["lenet5_mnits"], "did you mean lenet5_mnist"),
+        (["dqn_mlp_cartpole", "lenet5_mnits"], "did you mean lenet5_mnist"),
     ):
         ended = subprocess.run(
             [sys.executable, SCRIPTS / "reproduce.py", *words], capture_output=True, text=True, timeout=120
@@ -148,3 +165,4 @@ def test_reproduce_tells_a_mistake_in_one_line():
         assert ended.returncode == 2
         assert told in ended.stderr.splitlines()[-1]
         assert "Traceback" not in ended.stderr
+        assert not (tmp_path / "runs").exists()

@@ -72,7 +72,7 @@ def checked_config(composed: Composed, config_dirs: Sequence[Path] = ()) -> tupl
     check(config)
     modified = []
     if composed.experiment:
-        own = resolve(compose([f"experiment={composed.experiment}"], config_dirs).config)
+        own = _anchored(resolve(compose([f"experiment={composed.experiment}"], config_dirs).config))
         for key in ("claim", "release"):
             if config[key] != own[key]:
                 raise ZooError(
