@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -174,3 +175,13 @@ def test_runs_on_other_data_and_repeated_seeds_are_not_averaged(tmp_path: Path):
     one, two = compare([tmp_path / "runs"]).configurations
     assert (one.values, two.values) == ([1.0], [7.0])  # of two runs with one seed the later one
     assert f"data.dir={tmp_path / 'one'}" in one.command
+
+
+def test_headlines_that_are_not_finite_are_ranked_last(tmp_path: Path, capsys):
+    for seed in (1, 2):
+        make_run(tmp_path / "runs", "optimizer.lr=9", seed=seed, value=float("inf"))
+        make_run(tmp_path / "runs", seed=seed, value=float(seed))
+    assert main(["compare", str(tmp_path / "runs")]) == 0
+    first, last = compare([tmp_path / "runs"]).configurations
+    assert (first.mean, last.mean) == (1.5, math.inf)
+    assert math.isnan(last.deviation)

@@ -106,3 +106,13 @@ def test_the_three_sets_of_names_are_disjoint():
 def test_configs_hold_no_hydra_interpolation():
     for path in shipped("configs").rglob("*.yaml"):
         assert "${hydra:" not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_file_of_one_s_own_is_not_passed_over_for_a_shipped_one_of_its_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    own, shipped_file = tmp_path / "model" / "lenet5.yaml", shipped("configs") / "model" / "lenet5.yaml"
+    own.write_bytes(shipped_file.read_bytes())
+    assert compose(["model=lenet5"], [tmp_path])
+    own.write_text(own.read_text() + "\nseed: 5\n")
+    with pytest.raises(ZooError, match=r"lenet5\.yaml has the name of a shipped file"):
+        compose(["model=lenet5"], [tmp_path])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
@@ -55,8 +56,10 @@ class Configuration:
 
     @property
     def deviation(self) -> float | None:
-        """The sample standard deviation of the headline, None for one seed."""
-        return stdev(self.values) if len(self.values) > 1 else None
+        """The sample standard deviation of the headline; None for one seed, NaN where a value is not finite."""
+        if len(self.values) < 2:
+            return None
+        return stdev(self.values) if all(map(math.isfinite, self.values)) else math.nan
 
     @property
     def seeds(self) -> list[int]:

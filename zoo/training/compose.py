@@ -55,6 +55,14 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def _refuse_shadows(folder: Path) -> None:
+    """Refuses a user's file in whose place Hydra would take the shipped one of the same name."""
+    for own in shipped("configs").rglob("*.yaml"):
+        theirs = folder / own.relative_to(shipped("configs"))
+        if theirs.is_file() and theirs.read_bytes() != own.read_bytes():
+            raise ZooError(f"{theirs} has the name of a shipped file, which would be taken: give it another one")
+
+
 @contextmanager
 def _config_tree(config_dirs: Sequence[Path]) -> Iterator[list[str]]:
     """Opens Hydra on the shipped configs; yields the override that adds the user's own folders."""
@@ -151,6 +159,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = (), *, root:
     for folder in config_dirs:
         if not folder.is_dir():
             raise ZooError(f"--config-dir {folder} is no folder: give one that holds model/, data/ … with YAML files")
+        _refuse_shadows(folder)
     overrides = list(overrides)
     parsed = parse_overrides(overrides)
     _check_choices(parsed, config_dirs, root)
