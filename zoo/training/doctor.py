@@ -17,7 +17,6 @@ from zoo.training.screen import columns, show
 
 _EXTRAS = {
     "atari": ("ale-py", "opencv-python-headless"), "minatar": ("MinAtar",), "sweep": ("optuna", "submitit"),
-    "hub": ("huggingface_hub",),
 }  # fmt: skip
 
 
