@@ -1,4 +1,4 @@
-"""Publishes a run's release: python scripts/publish.py RUN [--name NAME] [--dtype float16] [--to FOLDER].
+"""Publishes a run's release: python scripts/publish.py RUN [--name NAME] [--to FOLDER] [--imports MODULE].
 
 It goes under pretrained/, or with --to into the folder of a hub (see `zoo.pretrained.remote`), whose index is renewed.
 The release is measured before it is copied: it has to reach what its run and its record say, and it is stored in
@@ -14,7 +14,8 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release
-from zoo.training.records import record_of
+from zoo.training.imports import import_modules
+from zoo.training.records import experiments, record_of
 from zoo.training.run_folder import RunFolder
 
 
@@ -63,21 +64,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN", help="a finished run's folder")
     parser.add_argument("--name", help="of the release; by default what the experiment says")
     parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="how weights are stored")
+    parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="your own, of the model")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="a hub's folder; by default pretrained/")
     flags = parser.parse_args(argv)
 
     from zoo.pretrained.publish import publish  # --help should not wait for torch
 
     try:
+        import_modules(flags.imports)
         release = find_release(flags.run)
         refuse_modified(RunFolder(release.parent))
-        refuse_unrecorded(read_card(release))
+        card = read_card(release)
+        if flags.to is None or card.get("experiment") in experiments():  # an experiment of one's own has no record
+            refuse_unrecorded(card)
         precision = precision_of(release)
         again = partial(measure_again, precision=precision)
         print(publish(flags.run, flags.name, flags.dtype, again, flags.to))
     except ZooError as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("publish: interrupted; nothing is published", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -44,6 +44,10 @@ class _Parser(argparse.ArgumentParser):
         self.add_argument("--config-dir", type=Path, action="append", default=[], metavar="DIR",
                           help="config files of your own, beside the shipped ones")  # fmt: skip
 
+    def add_imports(self) -> None:
+        self.add_argument("--imports", action="append", default=[], metavar="MODULE",
+                          help="a module of your own that defines the model")  # fmt: skip
+
     def add_quiet(self) -> None:
         self.add_argument("-q", "--quiet", action="store_true", help="no progress, one line at the end")
 
@@ -183,8 +187,7 @@ def _predict(arguments: list[str], become: bool) -> int:
         "  zoo predict dqn_mlp-cartpole --gif game.gif",
     )
     parser.add_argument("release", metavar="RUN|RELEASE", help="a run folder, a release folder or a release's name")
-    parser.add_argument("--imports", action="append", default=[], metavar="MODULE",
-                        help="a module of your own that defines the model")  # fmt: skip
+    parser.add_imports()
     if any(word in ("-h", "--help") for word in arguments) and not arguments[0].startswith("-"):
         from zoo.training.information import print_flags
 
@@ -277,10 +280,13 @@ def _verify(arguments: list[str], become: bool) -> int:
         "  zoo verify\n  zoo verify lenet5-mnist",
     )
     parser.add_words("releases", "RUN|RELEASE", "run folders, release folders or names of releases")
-    flags = parser.parse_args(arguments)
+    parser.add_imports()
+    flags = parser.parse_intermixed_args(arguments)
 
+    from zoo.training.imports import import_modules
     from zoo.training.verify import verify
 
+    import_modules(flags.imports)
     return 0 if verify(flags.releases) else 1
 
 

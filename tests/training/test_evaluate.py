@@ -1,12 +1,20 @@
 """`zoo evaluate`: the same number again, on the same data or another; what the run measured stays as it is."""
 
 import json
+import os
 import shutil
+import signal
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from zoo.cli import main
-from zoo.training.run_folder import RunFolder
+from zoo.data.spec import ImageSpec
+from zoo.errors import ZooError
+from zoo.training.evaluate import _check_fit
+from zoo.training.run_folder import RunFolder, data_folder
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +91,36 @@ def test_an_unfinished_run_is_no_release(one_line_error, tmp_path, finished: Run
     unfinished.mkdir()
     shutil.copy(finished.config, unfinished)
     assert "has not finished" in one_line_error("evaluate", str(unfinished))
+
+
+def test_a_model_is_not_measured_on_data_of_other_classes():
+    card = {"name": "mine", "model": "lenet5_modern", "arguments": {"num_classes": 10}}
+    _check_fit(card, ImageSpec(1, 28, 28, 10), "digits")
+    with pytest.raises(ZooError, match=r"trained with num_classes=10, data=signs has 2: .* init_from=mine"):
+        _check_fit(card, ImageSpec(1, 28, 28, 2), "signs")
+    with pytest.raises(ZooError, match=r"a model of your own, tiny_net: .* imports=\[MODULE\]"):
+        _check_fit(card | {"model": "tiny_net"}, ImageSpec(1, 28, 28, 10), "digits")
+
+
+def test_the_folder_of_a_run_s_data_counts_where_it_is_there(tmp_path: Path):
+    assert data_folder(tmp_path / "release") is None
+    for folder, found in ((str(tmp_path), str(tmp_path)), (str(tmp_path / "gone"), None), (None, None)):
+        (tmp_path / "config.yaml").write_text(json.dumps({"data": {"dir": folder}}))
+        assert data_folder(tmp_path / "release") == found
+
+
+def test_ctrl_c_ends_it_with_a_word(capsys):
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt() -> None:
+        while signal.getsignal(signal.SIGINT) == before:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert main(["evaluate", "dqn_mlp-cartpole", "data.test_episodes=20000"]) == 130
+    thread.join()
+    assert capsys.readouterr().err.endswith("zoo: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) == before

@@ -88,8 +88,17 @@ def test_it_trains_like_any_other(trained: RunFolder):
 
 def test_it_is_measured_again_once_its_module_is_named(trained: RunFolder, own: Path, capsys):
     with reader_s(own):
+        assert main(["evaluate", str(trained.path), "trainer=cpu"]) == 2
+        assert "name the module that registers it, imports=[MODULE]" in capsys.readouterr().err
         assert main(["evaluate", str(trained.path), "trainer=cpu", "imports=[own_zoo.everything]"]) == 0
     assert f"{trained.read_summary()['headline']['value']:.4g}" in capsys.readouterr().out
+
+
+def test_it_is_verified_once_its_module_is_named(trained: RunFolder, own: Path, capsys):
+    with reader_s(own):
+        assert main(["verify", str(trained.path)]) == 1
+        assert "import what registers it first, --imports MODULE" in capsys.readouterr().out
+        assert main(["verify", str(trained.path), "--imports", "own_zoo.everything"]) == 0
 
 
 def test_an_optimizer_that_is_not_allowed_is_not_even_imported(own: Path, one_line_error, monkeypatch):

@@ -93,9 +93,17 @@ def test_what_was_measured_in_bfloat16_is_measured_in_float32_where_that_has_no_
 
 
 def test_data_of_the_owner_is_not_looked_for():
-    assert verifying._why_not("textfile") == "textfile is data of its owner's"
-    assert "not this installation's" in verifying._why_not("my_data")
-    assert verifying._why_not("digits") == ""
+    assert verifying._why_not("textfile", None) == "textfile is data of its owner's"
+    assert "not this installation's" in verifying._why_not("my_data", None)
+    assert verifying._why_not("digits", None) == ""
+
+
+@pytest.mark.realdata
+def test_a_run_s_own_folder_of_data_is_where_it_is_looked_for(tmp_path: Path, real_data: Path, monkeypatch):
+    monkeypatch.delenv("ZOO_DATA")
+    assert "mnist is not here" in verifying._why_not("mnist", None)
+    assert verifying._why_not("mnist", str(real_data)) == ""
+    assert verifying._why_not("imagefolder", str(real_data)) == ""
 
 
 def test_each_row_stands_as_soon_as_it_is_measured(monkeypatch: pytest.MonkeyPatch, capsys):

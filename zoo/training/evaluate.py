@@ -1,12 +1,15 @@
 """`zoo evaluate`: measures released weights again, on their own data or on another."""
 
 import logging
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -15,11 +18,12 @@ from omegaconf import OmegaConf
 
 from zoo.data.registry import create_dataset
 from zoo.data.sentence_pairs import PairData
+from zoo.data.spec import Spec
 from zoo.data.text import TextData
 from zoo.data.tokenizing import SentenceTokenizer
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import ZooError
-from zoo.models.registry import arguments_for
+from zoo.models.registry import arguments_for, list_models, registration
 from zoo.pretrained.hub import find_release
 from zoo.pretrained.release import load_release, read_card, read_files
 from zoo.training import ending
@@ -28,8 +32,9 @@ from zoo.training.compose import compose, parse_overrides, resolve
 from zoo.training.data_module import ZooData
 from zoo.training.environment import commit, hardware, versions
 from zoo.training.imports import import_modules
+from zoo.training.interrupts import Interrupted
 from zoo.training.processes import processes
-from zoo.training.run_folder import RunFolder, write_json
+from zoo.training.run_folder import RunFolder, data_folder, write_json
 from zoo.training.screen import columns, show
 from zoo.training.signatures import check_signatures
 
@@ -50,15 +55,27 @@ def _undisturbed() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def _folder_of_run(release: Path) -> dict[str, Any]:
-    """Returns `data.dir` of the run that a release stands in: a card does not tell, folders differ by machine."""
-    run = RunFolder(release.parent)
-    folder = run.read_config()["data"].get("dir") if run.config.is_file() else None
-    return {} if folder is None else {"dir": folder}
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C through: Lightning would end the process for it, without a word and as if something had failed."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which no signal reaches
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _config(
-    card: dict[str, Any], folder: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[Path]
+    card: dict[str, Any], folder: str | None, overrides: Sequence[str], config_dirs: Sequence[Path]
 ) -> dict[str, Any]:
     """Composes what to evaluate on: the card's data and settings, then what was typed."""
     typed = {override.key_or_group for override in parse_overrides(overrides)}
@@ -70,7 +87,7 @@ def _config(
     composed = compose(words, config_dirs, root="evaluate").config
     # The training data's own scaling belongs to the weights, whatever they are measured on.
     prepared = card["preprocessing"]
-    kept = _scaling(prepared) if "data" in typed else folder | card["data"]
+    kept = _scaling(prepared) if "data" in typed else ({"dir": folder} if folder else {}) | card["data"]
     for key, value in kept.items():
         if key in composed.data and f"data.{key}" not in typed:
             OmegaConf.update(composed, f"data.{key}", value)
@@ -92,6 +109,23 @@ def _scaling(prepared: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _check_fit(card: dict[str, Any], spec: Spec, data: str) -> None:
+    """Makes sure that a model takes this data.
+
+    Raises:
+        ZooError: It does not, or is not registered.
+    """
+    if card["model"] not in list_models():
+        raise ZooError(f"{card['name']} is a model of your own, {card['model']}: name the module that registers it, "
+                       "imports=[MODULE]")  # fmt: skip
+    for keyword, attribute in registration(card["model"]).from_spec.items():
+        had, has = card["arguments"].get(keyword), getattr(spec, attribute, None)
+        if None not in (had, has) and had != has:
+            raise ZooError(f"{card['name']} was trained with {keyword}={had}, data={data} has {has}: train it on with "
+                           f"init_from={card['name']}")  # fmt: skip
+    arguments_for(card["model"], spec, card["arguments"])
+
+
 def measure(
     release: Path, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()
 ) -> tuple[dict[str, float], dict[str, Any], torch.device]:
@@ -109,7 +143,7 @@ def measure(
         ZooError: The release, the data or an override is not what it should be.
     """
     card = read_card(release)
-    config = _config(card, _folder_of_run(release), overrides, config_dirs)
+    config = _config(card, data_folder(release), overrides, config_dirs)
     import_modules(config["imports"])
     check_signatures(config)
     seed_everything(card["seed"], workers=True, verbose=False)
@@ -122,7 +156,7 @@ def measure(
         dataset.read_with(Vocabulary.from_json(files[Vocabulary.file_name]))
     if SentenceTokenizer.file_name in files and isinstance(dataset, PairData):
         dataset.read_with(SentenceTokenizer.from_json(files[SentenceTokenizer.file_name]))
-    arguments_for(card["model"], dataset.prepare(), card["arguments"])
+    _check_fit(card, dataset.prepare(), config["data"]["name"])
     if dataset.class_names != card["class_names"]:
         other = f"the classes of data={config['data']['name']} are not those that {card['name']} was trained on"
         print(f"zoo: {other}; they are compared by their numbers", file=sys.stderr)
@@ -130,7 +164,7 @@ def measure(
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)
     task = build_task(config, model, dataset)
-    with _undisturbed():
+    with _undisturbed(), _interruptible():
         trainer = build_trainer(config, [], [], str(release))
         metrics = ending.test(trainer, task, ZooData(dataset, config["channels_last"]))
         return metrics, config, trainer.strategy.root_device

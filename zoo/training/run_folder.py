@@ -125,8 +125,15 @@ def _computed(config: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def data_folder(release: Path) -> str | None:
+    """Returns `data.dir` of the run that a release stands in, if it is there: a card does not tell, machines differ."""
+    run = RunFolder(release.parent)
+    folder = run.read_config()["data"].get("dir") if run.config.is_file() else None
+    return folder if folder and Path(folder).is_dir() else None
+
+
 def config_hash(config: dict[str, Any]) -> str:
-    """Returns a name for what a run computes: its config, the seed included, without paths, loggers and progress."""
+    """Returns a name for what a run computes: its config with the seed, without loggers, progress and `data.dir`."""
     return _digest(_computed(config))
 
 

@@ -16,6 +16,7 @@ from zoo.pretrained.card import read_card
 from zoo.pretrained.hub import find_release, list_pretrained
 from zoo.pretrained.release import load_release, read_files
 from zoo.training.records import record_of
+from zoo.training.run_folder import data_folder
 
 # Another processor adds up in another order; what is counted, such as errors, has to be the same all the same.
 _RELATIVE = 1e-3
@@ -40,13 +41,18 @@ class Verdict:
     open: str = ""
 
 
-def _why_not(data: str) -> str:
-    """Says why a dataset cannot be measured on without the user's help; an empty string if it can."""
+def _why_not(data: str, folder: str | None) -> str:
+    """Says why a dataset cannot be measured on without the user's help; an empty string if it can.
+
+    Args:
+        data: Its name.
+        folder: The one that its run read it from, if it is there.
+    """
     if data not in DATASETS:
         return f"data={data} is not this installation's"
     if DATASETS[data].your_own:
-        return f"{data} is data of its owner's"
-    return f"{data} is not here: make data" if missing_files(data) else ""
+        return "" if folder else f"{data} is data of its owner's"
+    return f"{data} is not here: make data" if missing_files(data, folder) else ""
 
 
 def computes_bfloat16() -> bool:
@@ -77,7 +83,7 @@ def verify_release(folder: Path) -> Verdict:
     recorded = record["headline"]["value"] if record else None
     if recorded is not None and not math.isclose(told, recorded, rel_tol=_RELATIVE):
         return Verdict(name, metric, recorded, told, wrong="card and record differ")
-    if reason := _why_not(card["data"]["name"]):
+    if reason := _why_not(card["data"]["name"], data_folder(folder)):
         return Verdict(name, metric, recorded, told, open=reason)
 
     from zoo.training.evaluate import measure
