@@ -35,6 +35,7 @@ def runs(tmp_path: Path) -> list[Path]:
         (["+model._target_=torch.optim.SGD"], "model cannot hold a _target_"),
         (["select=first"], "choose last or best"),
         (["select=best"], "needs a validation split"),
+        (["select=best", "data.validation=200", "trainer.limit_val_batches=0"], "nothing to choose from"),
         (["seed=abc"], "seed='abc' is not possible: expected int"),
         (["seed=-1"], "seed=-1 is not possible: expected 0 to 4294967295"),
         (["trainer.max_steps=0"], "trainer.max_steps=0 is not possible: expected 1 or more, or -1 for no limit"),

@@ -167,6 +167,17 @@ def test_metrics_csv_is_written_without_any_logger(tmp_path, train):
     assert not (run.path / "wandb").exists()
 
 
+def test_a_logger_of_lightning_s_gets_the_test_too(tmp_path, train):
+    words = ["model=lenet5_modern", "logger=none", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    own = "lightning.pytorch.loggers.CSVLogger"
+    run = train(tmp_path, *words, f"+logger.csv={{_target_: {own}, save_dir: {tmp_path / 'csv'}}}")
+    (written,) = (tmp_path / "csv").rglob("metrics.csv")
+    with written.open(newline="", encoding="utf-8") as file:
+        errors = [float(row["test/error"]) for row in csv.DictReader(file) if row["test/error"]]
+    assert errors[-1] == run.read_summary()["headline"]["value"]
+    assert len(errors) == len([row for row in rows_of(run) if "test/error" in row])
+
+
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
 def test_wandb_mode_is_respected(mode: str, tmp_path, train, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", mode)

@@ -109,6 +109,18 @@ def test_every_key_of_the_default_config_has_a_type():
         (["callbacks=early_stopping"], "callbacks.early_stopping needs a validation split"),
         (["callbacks=early_stopping", "+callbacks.early_stopping.patienc=1"], "early_stopping.patience?"),
         (["+callbacks.x._target_=lightning.pytorch.callbacks.Nothing"], "does not exist"),
+        (["+callbacks.x._target_=lightning.pytorch.callbacks.EMAWeightAveraging"], "give callbacks=average_last"),
+        (
+            ["+callbacks.x._target_=lightning.pytorch.callbacks.StochasticWeightAveraging", "+callbacks.x.swa_lrs=0.1"],
+            "give callbacks=average_last",
+        ),
+        (
+            [
+                "+callbacks.x._target_=lightning.pytorch.callbacks.GradientAccumulationScheduler",
+                "+callbacks.x.scheduling={0: 4}",
+            ],
+            "give trainer.accumulate_grad_batches",
+        ),
         (["+callbacks.x._target_=torch.optim.SGD"], "expected a class derived from Callback"),
         (["optimizer._target_=lightning.pytorch.callbacks.EarlyStopping"], "expected a class derived from Optimizer"),
     ],

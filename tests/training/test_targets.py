@@ -97,6 +97,15 @@ def test_packages_of_one_s_own_are_allowed_by_the_environment(monkeypatch, tmp_p
         resolve_target("own_steps.OrderedDict", object)
 
 
+@pytest.mark.parametrize("text", ["import no_such_package", "from torch import no_such_name", "1 / 0", "def"])
+def test_a_package_of_one_s_own_that_fails_says_why(text: str, monkeypatch, tmp_path):
+    (tmp_path / "failing_steps.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ZOO_ALLOW_TARGETS", "failing_steps.")
+    with pytest.raises(ZooError, match=r"'failing_steps\.Slow' cannot be imported: (Module|Import|ZeroDiv|Syntax)"):
+        resolve_target("failing_steps.Slow", Optimizer)
+
+
 @pytest.mark.parametrize("value", ["", " ", ",", ",,", " , "])
 def test_an_empty_list_of_one_s_own_allows_nothing(monkeypatch, value: str):
     monkeypatch.setenv("ZOO_ALLOW_TARGETS", value)

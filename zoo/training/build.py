@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -240,5 +241,7 @@ def build_all(
     task.configure_optimizers()  # tried here, where what it refuses leaves no run behind
     if trainer.is_global_zero and not config["trainer"].get("fast_dev_run"):
         trainer.loggers = build_loggers(run, config)
-    repeat_first = config["trainer"].get("overfit_batches", 0) > 0
-    return Built(ZooData(dataset, config["channels_last"], repeat_first), task, trainer, recorder, arguments)
+    elif config["logger"]:  # some callbacks refuse to work without one, in whichever process
+        trainer.loggers = [DummyLogger()]
+    repeated = config["trainer"].get("overfit_batches", 0)
+    return Built(ZooData(dataset, config["channels_last"], repeated), task, trainer, recorder, arguments)

@@ -194,6 +194,8 @@ def _check_that_one_is_chosen(config: dict[str, Any]) -> None:
     if config["select"] == "best" and headline.startswith("train/"):
         raise ZooError(f"select=best cannot choose by task.headline={headline}, which only the end of training has: "
                        "give select=last")  # fmt: skip
+    if config["select"] == "best" and trainer.get("limit_val_batches") == 0:
+        raise ZooError("select=best has nothing to choose from with trainer.limit_val_batches=0: give select=last")
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
     if config["select"] == "best" and type(epochs) is type(every) is int and 0 < epochs < every:
         raise ZooError(f"select=best has nothing to choose from: trainer.max_epochs={epochs} is over before the first "

@@ -9,12 +9,12 @@ from zoo.errors import ZooError
 
 
 def import_modules(names: Sequence[str]) -> None:
-    """Imports modules by name, looking in the working directory too.
+    """Imports modules by name, looking in the working directory too, where classes that a config names may be as well.
 
     Raises:
         ZooError: One cannot be imported; says why.
     """
-    if names and os.getcwd() not in sys.path:
+    if (names or os.environ.get("ZOO_ALLOW_TARGETS")) and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for name in names:
         try:

@@ -24,3 +24,4 @@ def keep_log(run: RunFolder) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.INFO if name == "zoo" else logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # their report, where one is asked for

@@ -107,6 +107,10 @@ def finish(loggers: list[Logger], headline: dict[str, Any], figures: list[Path])
                 with Image.open(path) as picture:
                     logger.experiment.add_image(f"figures/{path.stem}", pil_to_tensor(picture.convert("RGB")))
             logger.experiment.flush()
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.flush()
+        else:
+            logger.save()  # what a CSVLogger was told after training
 
 
 def begin(loggers: list[Logger], config: dict[str, Any]) -> None:

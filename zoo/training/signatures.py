@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -166,6 +171,15 @@ def _part(config: dict[str, Any], path: str) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in named}
 
 
+# These keep a part of what they do to hooks that Lightning leaves out where a run goes on; what averages weights swaps
+# the sums of what is being measured along with them.
+_REFUSED_CALLBACKS: dict[type[Callback], str] = {
+    WeightAveraging: "callbacks=average_last",
+    StochasticWeightAveraging: "callbacks=average_last",
+    GradientAccumulationScheduler: "trainer.accumulate_grad_batches=…",
+}
+
+
 def check_signatures(config: dict[str, Any]) -> None:
     """Checks names, keys and types of every part of the config.
 
@@ -178,6 +192,11 @@ def check_signatures(config: dict[str, Any]) -> None:
     for path, known in known_parameters(config).items():
         _check_keys(path, _part(config, path), known, null_is_absent=path == "model")
     for name, node in config.get("callbacks", {}).items():
+        found = resolve_target(node["_target_"], Callback)
+        for refused, instead in _REFUSED_CALLBACKS.items():
+            if issubclass(found, refused):
+                raise ZooError(f"callbacks.{name}={node['_target_']} is not possible, since a run that is stopped "
+                               f"would not go on as it was: give {instead}")  # fmt: skip
         if str(node.get("monitor", "")).startswith("test/"):
             raise ZooError(f"callbacks.{name}.monitor={node['monitor']} would choose on the test split: hold out a "
                            "validation split with data.validation=… and watch val/… instead")  # fmt: skip

@@ -19,13 +19,15 @@ def resolve_target(target: str, base: type) -> type:
         base: The class it must derive from.
 
     Raises:
-        ZooError: It is not allowed, does not exist, or is something else.
+        ZooError: It is not allowed, does not exist, cannot be imported, or is something else.
     """
     check_target(target)
     module_name, _, name = target.rpartition(".")
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError:
+    except Exception as error:  # a user's module can fail in any way
+        if not isinstance(error, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{error.name}."):
+            raise ZooError(f"_target_ {target!r} cannot be imported: {type(error).__name__}: {error}") from error
         found = None
     found = getattr(found, name, None)
     if found is None:

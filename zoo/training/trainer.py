@@ -49,7 +49,9 @@ def _checkpoint_to_resume(run: RunFolder, config: dict[str, Any]) -> str | None:
 def _load_best(run: RunFolder, task: Task) -> None:
     best = run.checkpoints / BEST
     if not best.exists():
-        raise ZooError(f"select=best, but {best} was never written: no epoch was validated")
+        raise ZooError(
+            f"select=best, but {best} was never written: no validation found a finite {task.watched_headline}"
+        )
     task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
 
 
@@ -84,9 +86,11 @@ def train(run: RunFolder, config: dict[str, Any], interrupts: Interrupts) -> dic
     built = build_all(run, config, interrupts)
     trainer, task = built.trainer, built.task
     if deviation := getattr(built.data.dataset, "deviation", ""):  # what stands in the folder is not what was claimed
-        mark_modified(config, [deviation])
+        typed = run.read_overrides()
+        modified = [*(word for word in typed["modified"] if word != deviation), deviation]
+        mark_modified(config, modified)
         if trainer.is_global_zero:
-            run.write_overrides(run.read_overrides() | {"modified": [deviation]})
+            run.write_overrides(typed | {"modified": modified})
     resume_from = _checkpoint_to_resume(run, config)
     if trainer.is_global_zero:
         run.summary.unlink(missing_ok=True)

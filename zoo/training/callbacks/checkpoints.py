@@ -2,6 +2,8 @@
 
 import math
 import os
+import pickle
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,15 @@ from zoo.training.run_folder import BEST, LAST, PREVIOUS
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes aside, flushes to disk, renames: a reader finds the old checkpoint or the new one, never a part."""
 
+    def __init__(self) -> None:
+        self._read_back = False
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Saves a checkpoint.
 
         Raises:
-            ZooError: It could not be written; what was there before is untouched.
+            ZooError: It could not be written, or holds what could never be read again; what was there before is
+                untouched.
         """
         path = Path(path)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -37,6 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            self._check_that_it_can_be_read(aside)
             # The last but one stays: should the disk damage this one, there is another to go on from.
             if path.name == LAST and path.exists():
                 path.replace(path.with_name(PREVIOUS))
@@ -47,6 +54,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise ZooError(f"cannot write {path}: {reason}; {describe_last(path.parent)}") from error
         finally:
             aside.unlink(missing_ok=True)
+
+    def _check_that_it_can_be_read(self, path: Path) -> None:
+        """Reads the first checkpoint of the process back: hours later would be too late to learn that none can be."""
+        if self._read_back:
+            return
+        try:
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            raise ZooError("the run cannot be stored: a callback's or the optimizer's state holds "
+                           f"{found[1] if found else 'something'}, where only numbers, text, lists, dicts and tensors "
+                           "can be read again") from error  # fmt: skip
+        self._read_back = True
 
 
 def _intact(path: Path) -> dict[str, Any] | None:

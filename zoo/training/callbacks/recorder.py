@@ -117,7 +117,8 @@ class MetricsRecorder(Checkpoint):
         if world() == 1:  # several count together only now and then
             self._count()
         self._within_epoch = not ends_epoch(trainer, batch_idx)
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        last = batch_idx + 1 >= trainer.num_training_batches  # which Lightning makes a step of, however few they are
+        stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         # Lightning does not count the steps of a task that makes them by itself: its rows are by batches.
         done = trainer.global_step if pl_module.automatic_optimization else trainer.fit_loop.total_batch_idx + 1
         if not stepped or done % self.every_steps:
@@ -139,8 +140,10 @@ class MetricsRecorder(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the metrics of a validation within an epoch; those at its end go into the epoch's row."""
         assert isinstance(pl_module, Task)
+        if trainer.state.fn != TrainerFn.FITTING:  # that of the weights that are tested, which belongs to no epoch
+            return
         # Texts at once: those of a validation within an epoch are in no checkpoint that may follow it.
-        if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
+        if trainer.is_global_zero:
             self._write_texts(trainer, pl_module.texts)
         if self._within_epoch:
             self._write(trainer, "validation", self._published(pl_module, pl_module.watched))
