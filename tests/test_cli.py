@@ -56,7 +56,7 @@ FLAGS = {
     "info": ["-h"],
     "tune": ["-h", "--trials", "--storage", "-q", "--config-dir"],
     "compare": ["-h", "--out", "--json", "--csv"],
-    "verify": ["-h"],
+    "verify": ["-h", "--imports"],
     "doctor": ["-h"],
 }
 

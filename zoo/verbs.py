@@ -274,7 +274,7 @@ def _compare(arguments: list[str], become: bool) -> int:
 def _verify(arguments: list[str], become: bool) -> int:
     parser = _Parser(
         "verify",
-        "[RUN|RELEASE …]",
+        "[RUN|RELEASE …] [flags]",
         "Measures releases again and shows the numbers beside those of their cards and\n"
         "records. Without a name: every release that ships.",
         "  zoo verify\n  zoo verify lenet5-mnist",

@@ -47,7 +47,7 @@ def built_for(
         steps: How long the epoch is, besides the warm-up.
         watching: Callbacks that time it.
     """
-    typed = [*words, f"runs_dir={folder}", "trainer.max_epochs=1", "trainer.limit_val_batches=0",
+    typed = [*words, f"runs_dir={folder}", "trainer.max_epochs=1", "trainer.limit_val_batches=0", "select=last",
              f"trainer.limit_train_batches={WARM_UP + steps}", "trainer.enable_progress_bar=false"]  # fmt: skip
     config, overrides = checked_config(compose(typed))
     return build_all(freeze(config, overrides), config, Interrupts(), watching), config
